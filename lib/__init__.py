@@ -1,0 +1,1 @@
+"""Code behind the book: how adversarially trained networks transfer."""

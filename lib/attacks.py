@@ -1,0 +1,154 @@
+"""Projected gradient descent in the ℓ2 and ℓ∞ balls of pixel space."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+
+
+@dataclass(frozen=True)
+class L2:
+    """The ball ‖δ‖₂ ≤ eps, per image over all its pixels; eps in pixels of [0, 1]."""
+
+    eps: float
+
+    def __post_init__(self):
+        _check_eps(self.eps)
+
+    def random_start(self, x, generator=None):
+        """Draw δ uniformly from the ball: a direction, and a radius of density ∝ r^(d − 1)."""
+        direction = _unit(torch.randn(x.shape, generator=generator).to(x.device))
+        radius = torch.rand(len(x), 1, 1, 1, generator=generator).to(x.device)
+        return self.eps * radius ** (1 / x[0].numel()) * direction
+
+    def ascent(self, gradient):
+        """Return the direction of steepest ascent: the gradient over its own norm."""
+        return _unit(gradient)
+
+    def project(self, delta):
+        """Return the point of the ball nearest to δ."""
+        return delta * (self.eps / _norm(delta).clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(
+            1
+        )
+
+
+@dataclass(frozen=True)
+class Linf:
+    """The ball max |δ| ≤ eps; eps in pixels of [0, 1], as in 8/255."""
+
+    eps: float
+
+    def __post_init__(self):
+        _check_eps(self.eps)
+
+    def random_start(self, x, generator=None):
+        """Draw δ uniformly from the ball."""
+        return self.eps * (2 * torch.rand(x.shape, generator=generator).to(x.device) - 1)
+
+    def ascent(self, gradient):
+        """Return the direction of steepest ascent: the gradient's signs."""
+        return gradient.sign()
+
+    def project(self, delta):
+        """Return the point of the ball nearest to δ."""
+        return delta.clamp(-self.eps, self.eps)
+
+
+def pgd(model, x, y, ball, *, steps, alpha=None, random_start=True, restarts=1, seed=0):
+    """Search the ball around each image for the point of highest loss (Madry et al., 2018, eq. 4).
+
+    model: maps (N, C, H, W) in [0, 1] to logits (N, K); attacked in eval mode, left in its own.
+    x: float (N, C, H, W) in [0, 1]. y: int64 (N,). ball: L2(eps) or Linf(eps). steps: gradient
+    steps, 0 or more. alpha: step size in pixels, or None for 2.5 · eps / steps. random_start:
+    begin at a random point of the ball, else at x. restarts: independent searches; of each image
+    the worst case is kept: a misclassified point before any other, then the higher loss.
+    seed: of the random starts.
+
+    Returns x_adv, float (N, C, H, W), inside the ball and [0, 1].
+    Raises ValueError for steps < 0, restarts < 1, alpha ≤ 0 or pixels outside [0, 1].
+    """
+    _check_search(x, steps, alpha, restarts)
+    alpha = 2.5 * ball.eps / max(steps, 1) if alpha is None else alpha
+    generator = torch.Generator().manual_seed(seed)
+    worst = None
+    with evaluating(model):
+        for _ in range(restarts):
+            delta = ball.random_start(x, generator) if random_start else torch.zeros_like(x)
+            x_adv = (x + delta).clamp(0, 1)
+            for _ in range(steps):
+                gradient = input_gradient(model, x_adv, y)
+                delta = ball.project(x_adv + alpha * ball.ascent(gradient) - x)
+                x_adv = (x + delta).clamp(0, 1)
+            if restarts == 1:
+                return x_adv
+            worst = _worse(worst, (x_adv, badness(model, x_adv, y)))
+    return worst[0]
+
+
+def input_gradient(model, x, y):
+    """Return the gradient (N, C, H, W) of each image's own cross-entropy with respect to it."""
+    x = x.detach().requires_grad_()
+    # The sum, not the mean: an image's gradient must not depend on how many others there are.
+    loss = cross_entropy(model(x), y, reduction="sum")
+    return torch.autograd.grad(loss, x)[0]
+
+
+@torch.no_grad()
+def badness(model, x, y):
+    """Return (N, 2): 1 where an image is misclassified, and its cross-entropy."""
+    logits = model(x)
+    fooled = (logits.argmax(1) != y).to(logits.dtype)
+    return torch.stack([fooled, cross_entropy(logits, y, reduction="none")], dim=1)
+
+
+@contextmanager
+def evaluating(model):
+    """Put the model, and each module in it, in eval mode, and back in its own mode after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _worse(kept, found):
+    """Keep of each image the worse of two attempts, each (x_adv, badness)."""
+    if kept is None:
+        return found
+    (x_kept, bad_kept), (x_found, bad_found) = kept, found
+    better = (bad_found[:, 0] > bad_kept[:, 0]) | (
+        (bad_found[:, 0] == bad_kept[:, 0]) & (bad_found[:, 1] > bad_kept[:, 1])
+    )
+    x = torch.where(better[:, None, None, None], x_found, x_kept)
+    return x, torch.where(better[:, None], bad_found, bad_kept)
+
+
+def _norm(x):
+    """ℓ2 norm of each image, (N, 1, 1, 1)."""
+    return x.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def _unit(x):
+    """Each image over its norm; an image of zeros stays zero."""
+    return x / _norm(x).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _check_eps(eps):
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"eps is {eps}; allowed are 0 and more, in pixels of [0, 1]")
+
+
+def _check_search(x, steps, alpha, restarts):
+    if steps < 0 or restarts < 1 or (alpha is not None and alpha <= 0):
+        raise ValueError(
+            f"steps is {steps}, restarts {restarts}, alpha {alpha}; "
+            "allowed are steps ≥ 0, restarts ≥ 1, alpha > 0"
+        )
+    if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
+        raise ValueError(
+            f"pixels run from {float(x.min()):.3g} to {float(x.max()):.3g}; "
+            "the attack expects them in [0, 1]"
+        )

@@ -1,0 +1,252 @@
+"""Image sets by name, or from a folder, all as Images of one size."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch.nn.functional import interpolate
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms.v2.functional import center_crop, resize
+
+from lib import microcosm
+from lib.images import Images
+
+NAMES = ("microcosm", "digits", "faces", "textures")
+SPLITS = ("train", "test")
+MAX_CLASSES = 1000
+# The microcosm has no end; these are what a split holds unless n asks for another number.
+MICROCOSM_SIZE = {"train": 3000, "test": 1000}
+# Share of a set that comes without a split of its own which is kept for testing.
+TEST_SHARE = 0.3
+
+
+def load(name_or_path, split="train", *, n=None, seed=0, size=32):
+    """Load one split of an image set.
+
+    name_or_path: one of NAMES, or a folder in the layout of torchvision's ImageFolder, one folder
+    for each class (2 to 1,000), itself split into `train` and `test` folders or else split here.
+    split: "train" or "test"; the two share no image. n: number of images, balanced over the
+    classes as far as they reach, or None for all. seed: of the choice of n. size: pixels of a
+    side, to which the images are scaled (shorter side) and cropped (centre).
+
+    Returns Images of uint8 (N, 3, size, size). Raises ValueError for an unknown set, split or
+    size, an n the set does not hold, and a folder that is empty, has one class or over 1,000,
+    or holds an image that cannot be read.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; allowed are {' and '.join(SPLITS)}")
+    if size < 8:
+        raise ValueError(f"size is {size}; allowed are 8 pixels and more")
+    find(name_or_path)
+    if name_or_path == "microcosm":
+        drawn = microcosm.draw(n or MICROCOSM_SIZE[split], 2 * seed + SPLITS.index(split))
+        return Images(_scale(drawn.x, size), drawn.y, drawn.classes)
+    if name_or_path in _BUNDLED:
+        images = _BUNDLED[name_or_path](split, size)
+    else:
+        images = _folder(Path(name_or_path), split, size)
+    return images if n is None else subset(images, n, seed)
+
+
+def find(name_or_path):
+    """Raise ValueError, listing what is known, unless this is a known name or a folder."""
+    if name_or_path in NAMES:
+        return
+    path = Path(name_or_path).expanduser()
+    if not path.is_dir():
+        raise ValueError(
+            f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
+            f"known sets are {', '.join(NAMES)}"
+        )
+
+
+def subset(images, n, seed):
+    """Return n of the images, chosen as `choose` does."""
+    return images[choose(images, n, seed)]
+
+
+def choose(images, n, seed):
+    """Choose n images, as evenly over the classes as they reach.
+
+    n: from the number of classes, so that each is seen, to all. seed: of the choice; with the
+    same seed a smaller choice lies within a larger one.
+
+    Returns their positions, int64 (n,). Raises ValueError for any other n.
+    """
+    low = len(images.y.unique())
+    if not low <= n <= len(images):
+        raise ValueError(
+            f"n is {n}; allowed are {low}, one image a class, to {len(images)}, all there are"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    # The place of each image within its own class: all first ones, then all second ones, …
+    place = torch.empty(len(images), dtype=torch.int64)
+    for label in images.y.unique():
+        members = order[images.y[order] == label]
+        place[members] = torch.arange(len(members))
+    return order[place[order].argsort(stable=True)][:n]
+
+
+def doubling(images, largest=0):
+    """Return the training-set sizes 2 a class, doubling, up to `largest` (0: all) and that one.
+
+    Raises ValueError where `largest` is more than the set holds or less than 2 a class.
+    """
+    start, held = 2 * len(images.y.unique()), len(images)
+    stop = largest or held
+    if not min(start, held) <= stop <= held:
+        raise ValueError(f"the largest n is {stop}; allowed are {start} to {held}, all there are")
+    sizes = []
+    while start < stop:
+        sizes.append(start)
+        start *= 2
+    return [*sizes, stop]
+
+
+def _digits(split, size):
+    """UCI optical digits (Alpaydin and Kaynak, 1998), 1,797 of 8 × 8 pixels."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    grey = torch.tensor(raw.images / 16 * 255).round().to(torch.uint8)
+    y = torch.tensor(raw.target, dtype=torch.int64)
+    return _split(_grey(grey, y, tuple(str(c) for c in range(10)), size), split)
+
+
+def _faces(split, size):
+    """Faces of LFW (Huang et al., 2007) against other patches, 100 each of 25 × 25 pixels."""
+    from skimage.data import lfw_subset
+
+    grey = torch.tensor(lfw_subset() * 255).round().to(torch.uint8)
+    y = (torch.arange(len(grey)) >= 100).long()
+    return _split(_grey(grey, y, ("face", "no face"), size), split)
+
+
+def _textures(split, size):
+    """Patches of 32 × 32 pixels of three photographed surfaces; train above, test below."""
+    from skimage import data
+
+    classes = ("brick", "grass", "gravel")
+    rows = slice(0, 10) if split == "train" else slice(10, 16)
+    patches = [
+        torch.tensor(getattr(data, name)()).unfold(0, 32, 32).unfold(1, 32, 32)[rows]
+        for name in classes
+    ]
+    grey = torch.cat([p.reshape(-1, 32, 32) for p in patches])
+    y = torch.arange(len(classes)).repeat_interleave(len(grey) // len(classes))
+    return _grey(grey, y, classes, size)
+
+
+_BUNDLED = {"digits": _digits, "faces": _faces, "textures": _textures}
+
+
+def _grey(grey, y, classes, size):
+    """Make Images of grey pixels, uint8 (N, H, W)."""
+    return Images(_scale(grey[:, None], size).repeat(1, 3, 1, 1), y, classes)
+
+
+def _scale(x, size):
+    """Scale square uint8 images (N, C, H, H) to (N, C, size, size)."""
+    if x.shape[-1] == size:
+        return x
+    scaled = interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
+def _split(images, split):
+    """Take one side of a fixed random split, the same share of each class."""
+    chosen = _test_positions(images.y)
+    return images[chosen if split == "test" else ~chosen]
+
+
+def _test_positions(y):
+    """Tell of each image, bool (N,), whether it is kept for testing."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.zeros(len(y), dtype=torch.bool)
+    for label in y.unique():
+        members = (y == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        chosen[members[: max(1, round(TEST_SHARE * len(members)))]] = True
+    return chosen
+
+
+def _folder(root, split, size):
+    """Read a folder of images, one folder a class, perhaps under train/ and test/."""
+    root = root.expanduser()
+    has_splits = all((root / name).is_dir() for name in SPLITS)
+    classes = _classes(root / "train" if has_splits else root)
+    base = root / split if has_splits else root
+    files, labels = [], []
+    for label, name in enumerate(classes):
+        members = _image_files(base / name)
+        if not members and split == "train":
+            raise ValueError(f"the class folder {base / name} holds no images")
+        if not has_splits and len(members) < 2:
+            raise ValueError(
+                f"the class folder {base / name} holds 1 image; at least 2 are needed, "
+                "one to train and one to test"
+            )
+        files += members
+        labels += [label] * len(members)
+    y = torch.tensor(labels, dtype=torch.int64)
+    if not has_splits:
+        chosen = _test_positions(y)
+        chosen = chosen if split == "test" else ~chosen
+        files, y = [f for f, c in zip(files, chosen, strict=True) if c], y[chosen]
+    if not files:
+        raise ValueError(f"{base} holds no images of the classes {', '.join(classes[:5])}")
+    return Images(torch.stack([_read(file, size) for file in files]), y, classes)
+
+
+def _classes(base):
+    """Name the class folders in base, sorted."""
+    names = tuple(
+        sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
+    )
+    if not names:
+        raise ValueError(
+            f"the folder {base} is empty; expected one folder of images for each class"
+        )
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise ValueError(
+            f"the folder {base} has {len(names)} class{'es' * (len(names) > 1)} "
+            f"({', '.join(names[:3])}); allowed are 2 to {MAX_CLASSES}, one folder each"
+        )
+    return names
+
+
+def _image_files(folder):
+    """List the image files below a class folder, sorted."""
+    if not folder.is_dir():
+        return []
+    suffixes = (*IMG_EXTENSIONS, ".gif")
+    return sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
+    )
+
+
+def _read(file, size):
+    """Read one image of any size and mode as uint8 (3, size, size)."""
+    try:
+        with Image.open(file) as image:
+            image = ImageOps.exif_transpose(image)
+            image = _to_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} cannot be read as an image ({error})") from None
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return center_crop(resize(x, [size], antialias=True), [size, size])
+
+
+def _to_rgb(image):
+    """Bring any mode to RGB: deep greys scaled to 8 bits, transparency on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        deep = np.asarray(image, dtype=np.float64)
+        top = 65535 if image.mode.startswith("I") else 1.0
+        image = Image.fromarray((255 * (deep / max(top, deep.max())).clip(0, 1)).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert("RGB")

@@ -1,0 +1,162 @@
+"""Source models, trained once: found again by all that determines them."""
+
+import hashlib
+import json
+import os
+import platform
+import time
+import warnings
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from filelock import FileLock
+
+from lib import fingerprint
+from lib.attacks import L2, Linf
+from lib.models import build, choose_device
+from lib.parallel import each
+from lib.training import accuracy, fit
+
+CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
+BALLS = {"natural": None, "l2": L2, "linf": Linf}
+"""The constraints a source can be trained under."""
+
+
+def source(
+    train,
+    test,
+    *,
+    constraint="natural",
+    eps=0.0,
+    seed=0,
+    epochs=6,
+    attack_steps=2,
+    arch="small_resnet",
+    width=None,
+    lr=0.2,
+    batch_size=64,
+    device="auto",
+):
+    """Return a source trained on `train`, from the cache where it lies there already.
+
+    train, test: Images; the test images give the recorded accuracy and determine nothing else.
+    constraint: "natural", "l2" or "linf", and eps its radius, in pixels of [0, 1] (0 for
+    natural). seed: of initial weights, batches and random starts. epochs, attack_steps, lr,
+    batch_size: as in `lib.training.fit`; arch, width: as in `lib.models.build`; device: as in
+    `lib.models.choose_device`.
+
+    The weights (safetensors) and a record (JSON: parameters, versions, seconds, accuracies) are
+    stored under `data/cache/sources`, named by a hash of the parameters, the images, the code
+    and the versions that determine them. They are written whole or not at all, and checked when
+    read: a file that is damaged or of another origin is named in a warning and trained anew. Of
+    several processes that want the same source, one trains it and the others wait.
+
+    Returns (Network in eval mode, record). Raises ValueError for an unknown constraint, and as
+    `fit` and `build` do.
+    """
+    if constraint not in BALLS:
+        raise ValueError(f"constraint is {constraint!r}; allowed are {', '.join(BALLS)}")
+    if (constraint == "natural") != (eps == 0):
+        raise ValueError(f"eps is {eps} for {constraint}; natural has 0, l2 and linf more")
+    device = choose_device(device)
+    parameters = {
+        "constraint": constraint, "eps": eps, "seed": seed, "epochs": epochs,
+        "attack_steps": attack_steps, "arch": arch, "width": width, "lr": lr,
+        "batch_size": batch_size,
+    }  # fmt: skip
+    identity = {
+        "parameters": parameters,
+        "images": [_digest(train), _digest(test)],
+        "code": fingerprint.code("training", "models"),
+        "machine": [platform.machine(), device.type, torch.__version__],
+    }
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    path = CACHE / f"{name}.safetensors"
+    model = build(arch, len(train.classes), seed=seed, width=width)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        record = _read(model, path, identity)
+        if record is None:
+            record = {**identity, **_train(model.to(device), train, test, parameters)}
+            _write(model, path, record)
+    return model.to(device).eval(), record
+
+
+def ladder(train, test, rungs, seeds, *, workers=None, **settings):
+    """Return the sources of several constraints and seeds, trained where they are not cached.
+
+    rungs: pairs (constraint, eps). seeds: training seeds. workers: processes at a time, or None
+    for one a core. settings: those of `source`, the same for all.
+
+    Returns {(constraint, eps, seed): (Network, record)}.
+    """
+    keys = [(*rung, seed) for seed in seeds for rung in rungs]
+    calls = [
+        {
+            "train": train, "test": test, "constraint": constraint, "eps": eps, "seed": seed,
+            **settings,
+        }
+        for constraint, eps, seed in keys
+    ]  # fmt: skip
+    found = each(source, calls, label="sources", workers=workers)
+    return dict(zip(keys, found, strict=True))
+
+
+def _train(model, train, test, parameters):
+    """Train the model in place, and return what is worth recording of it."""
+    make_ball = BALLS[parameters["constraint"]]
+    start = time.perf_counter()
+    history = fit(
+        model,
+        train,
+        ball=make_ball(parameters["eps"]) if make_ball else None,
+        **{k: parameters[k] for k in ("epochs", "attack_steps", "seed", "lr", "batch_size")},
+    )
+    return {
+        "seconds": time.perf_counter() - start,
+        "train_accuracy": history[-1]["accuracy"] if history else None,
+        "test_accuracy": accuracy(model, test),
+    }
+
+
+def _read(model, path, identity):
+    """Load the weights into the model and return the record, or None where none can be trusted."""
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        content = path.read_bytes()
+        if any(record[key] != value for key, value in identity.items()):
+            raise ValueError("it records other parameters than its name says")
+        if record["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("its weights are not those that were written")
+        model.load_state_dict(safetensors.torch.load(content), strict=True)
+        return record
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        warnings.warn(f"{path} is not used but trained anew: {error}", stacklevel=4)
+        return None
+
+
+def _write(model, path, record):
+    """Store weights and record; the weights last, since it is they that are looked for."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    content = safetensors.torch.save(weights)
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    _replace(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    _replace(path, content)
+
+
+def _replace(path, content):
+    """Write a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _digest(images):
+    """Hash the pixels, labels and classes of images."""
+    digest = hashlib.sha256(repr((images.x.shape, images.classes)).encode())
+    digest.update(images.x.contiguous().numpy())
+    digest.update(images.y.contiguous().numpy())
+    return digest.hexdigest()

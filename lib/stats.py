@@ -1,0 +1,89 @@
+"""Means with intervals that respect the two levels: subsets within source seeds.
+
+One source network is one draw of the luck of training; the subsets of a target it is fine-tuned
+on are draws within it. Averaging over the subsets of each source seed first, and taking
+Student's t interval over the seeds' means, counts both: the spread of these means holds the
+luck of the subsets as well as that of the source. It needs the subsets of different source seeds
+to be different ones.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+
+def interval(values, level=0.95):
+    """Return (mean, low, high): Student's t interval of the mean of independent values.
+
+    values: numbers, 1-d. level: 0 to 1. With fewer than two values low and high are NaN: one
+    draw says nothing of the spread. Raises ValueError where there are no values.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        raise ValueError("no values to take a mean of")
+    mean = values.mean()
+    if values.size == 1:
+        return mean, np.nan, np.nan
+    half = student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
+    return mean, mean - half, mean + half
+
+
+def summary(rows, value, by, *, seed="source_seed"):
+    """Summarise a column over source seeds, for each combination of the columns `by`.
+
+    rows: DataFrame, one row per model. value: the column to average, first within each `seed`.
+
+    Returns a DataFrame of the columns `by`, mean, low, high (95 %) and seeds, their number.
+    """
+    means = rows.groupby([*by, seed], sort=False, observed=True)[value].mean().reset_index()
+    return _over_seeds(means, value, by)
+
+
+def paired(rows, value, by, *, source="source", reference="natural", seed="source_seed"):
+    """Summarise the differences of each source to a reference source, pair by pair.
+
+    A pair shares all that is drawn: target, size, source seed and subset. rows: DataFrame, one
+    row per model, with the columns `source`, `seed`, "subset_seed" and those of `by`.
+
+    Returns a DataFrame of the columns `by` and `source`, mean difference, low, high (95 %, over
+    source seeds) and seeds, their number. Raises ValueError where a source has no partner in
+    the reference, or two.
+    """
+    keys = [*by, seed, "subset_seed"]
+    others, base = rows[rows[source] != reference], rows[rows[source] == reference]
+    if base.duplicated(keys).any():
+        raise ValueError(f"{reference} has two rows for the same {', '.join(keys)}")
+    pairs = others.merge(base[[*keys, value]], on=keys, how="left", suffixes=("", "_reference"))
+    difference = pairs[value] - pairs[f"{value}_reference"]
+    if difference.isna().any():
+        alone = pairs.loc[difference.isna(), [source, *keys]].iloc[0].to_dict()
+        raise ValueError(f"no {reference} row to pair with {alone}")
+    pairs = pairs.assign(difference=difference)
+    return summary(pairs, "difference", [*by, source], seed=seed)
+
+
+def best(rows, value, by, *, source="source", seed="source_seed"):
+    """Name the best source of each combination of `by`, and those that cannot be told from it.
+
+    A source cannot be told from the best where the 95 % interval of their paired difference
+    holds 0. The best is chosen on the same numbers, so its lead is, if anything, overstated.
+
+    Returns a DataFrame of the columns `by`, best, mean (of the best) and ties (a tuple).
+    """
+    found = []
+    for key, group in rows.groupby(by, sort=False, observed=True):
+        means = summary(group, value, [source], seed=seed).set_index(source)["mean"]
+        leader = means.idxmax()
+        gaps = paired(group, value, by, source=source, reference=leader, seed=seed)
+        ties = gaps.loc[~(gaps["high"] < 0), source]
+        found.append((*key, leader, means[leader], tuple(ties)))
+    return pd.DataFrame(found, columns=[*by, "best", "mean", "ties"])
+
+
+def _over_seeds(means, value, by):
+    """Take the interval over the seeds' means of each combination of the columns `by`."""
+    found = [
+        (*(key if isinstance(key, tuple) else (key,)), *interval(group), len(group))
+        for key, group in means.groupby(by, sort=False, observed=True)[value]
+    ]
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "seeds"])

@@ -1,0 +1,176 @@
+"""Natural and adversarial training: one loop, with or without a ball."""
+
+import math
+import time
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from lib.attacks import badness, evaluating, pgd
+
+
+def fit(
+    model,
+    images,
+    *,
+    epochs,
+    ball=None,
+    attack_steps=3,
+    seed=0,
+    lr=0.2,
+    batch_size=64,
+    weight_decay=5e-4,
+    schedule=None,
+):
+    """Train the model in place on images, or on their worst cases in a ball.
+
+    Minimises the mean of max over ‖δ‖ ≤ ε of the cross-entropy at x + δ (Madry et al., 2018,
+    eq. 2.1); the inner maximum by PGD from a random start, against the model in eval mode.
+    Without a ball, or with ε = 0, this is natural training.
+
+    model: Network; its device is used. images: Images. epochs: passes over the images. ball: L2
+    or Linf. attack_steps: PGD steps an image and epoch. seed: of batches and random starts.
+    lr: largest learning rate, shaped over the run by `schedule` (default `warm_then_cosine`).
+    batch_size: images a step, at most.
+
+    Returns one dict an epoch: epoch, loss, accuracy (on the images as trained on), seconds.
+    Raises ValueError for epochs < 0, attack_steps < 1, or a loss that is no longer finite.
+    """
+    if ball is not None and attack_steps < 1:
+        raise ValueError(f"attack_steps is {attack_steps}; adversarial training needs at least 1")
+
+    def prepare(batch, y, step):
+        x = pixels(batch)
+        if ball is None or ball.eps == 0:
+            return x
+        return pgd(model, x, y, ball, steps=attack_steps, seed=seed * 1_000_003 + step)
+
+    return descend(
+        model,
+        images.x,
+        images.y,
+        prepare=prepare,
+        epochs=epochs,
+        seed=seed,
+        lr=lr,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        schedule=schedule or warm_then_cosine,
+    )
+
+
+def descend(
+    module, inputs, y, *, epochs, seed, lr, batch_size, weight_decay, schedule, prepare=None
+):
+    """Minimise the cross-entropy of module(inputs) by SGD with Nesterov momentum 0.9.
+
+    module: nn.Module to logits (N, C), trained in place where its parameters require gradients.
+    inputs: (N, …); y: int64 (N,). schedule: maps progress in [0, 1] to a factor of `lr`.
+    prepare: maps a batch of inputs, its labels and the step's number to what the module is fed.
+
+    Returns one dict an epoch, as `fit` does. Raises ValueError as `fit` does.
+    """
+    if epochs < 0:
+        raise ValueError(f"epochs is {epochs}; allowed are 0 and more")
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    device = trainable[0].device
+    inputs, y = inputs.to(device), y.to(device)
+    optimiser = torch.optim.SGD(
+        trainable, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
+    )
+    generator = torch.Generator().manual_seed(seed)
+    steps_per_epoch = math.ceil(len(y) / batch_size)
+    history, step = [], 0
+    module.train()
+    for epoch in range(epochs):
+        start, loss_sum, correct = time.perf_counter(), 0.0, 0
+        order = torch.randperm(len(y), generator=generator).to(device)
+        # Equal batches, rather than a rest of one image that BatchNorm could not average over.
+        for batch in order.tensor_split(steps_per_epoch):
+            x = inputs[batch] if prepare is None else prepare(inputs[batch], y[batch], step)
+            optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps_per_epoch))
+            logits = module(x)
+            loss = cross_entropy(logits, y[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            loss_sum += loss.detach() * len(batch)
+            correct += (logits.detach().argmax(1) == y[batch]).sum()
+            step += 1
+        loss_mean = float(loss_sum) / len(y)
+        if not math.isfinite(loss_mean):
+            raise ValueError(f"the loss is {loss_mean} in epoch {epoch + 1}; lower lr, now {lr}")
+        seconds = time.perf_counter() - start
+        row = {"epoch": epoch + 1, "loss": loss_mean, "accuracy": int(correct) / len(y)}
+        history.append({**row, "seconds": seconds})
+    module.eval()
+    return history
+
+
+def warm_then_cosine(progress):
+    """Rise linearly over the first fifth of the run, then fall to 0 along a cosine."""
+    if progress < 0.2:
+        return (progress + 0.01) / 0.21
+    return 0.5 * (1 + math.cos(math.pi * (progress - 0.2) / 0.8))
+
+
+def thirds(progress):
+    """Divide by 10 after each third of the run, as the paper's fine-tuning does."""
+    return 10.0 ** -min(int(3 * progress), 2)
+
+
+def pixels(x):
+    """Map uint8 images to float32 pixels in [0, 1], of the same shape."""
+    return x.to(torch.float32) / 255
+
+
+@torch.no_grad()
+def accuracy(model, images, *, batch_size=500):
+    """Return the share of images, 0 to 1, that the model in eval mode classifies correctly.
+
+    Raises ValueError where there are no images.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images to measure the accuracy on")
+    with evaluating(model):
+        return float((predict(model, images, batch_size=batch_size) == images.y).double().mean())
+
+
+@torch.no_grad()
+def predict(model, images, *, batch_size=500):
+    """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode."""
+    device = next(model.parameters()).device
+    with evaluating(model):
+        return torch.cat(
+            [model(pixels(x.to(device))).argmax(1).cpu() for x in images.x.split(batch_size)]
+        )
+
+
+def robust_accuracy(model, images, ball, *, steps, restarts=1, seed=0, batch_size=500):
+    """Return the share of images, 0 to 1, on which PGD in the ball finds no error.
+
+    steps, restarts, seed: as in `pgd`. Raises ValueError where there are no images.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images to measure the accuracy on")
+    kept = withstands(
+        model, images, ball, steps=steps, restarts=restarts, seed=seed, batch_size=batch_size
+    )
+    return float(kept.double().mean())
+
+
+def withstands(model, images, ball, *, steps, restarts=1, seed=0, batch_size=500):
+    """Tell of each image, bool (N,), whether the model is right on it throughout the search.
+
+    An image that is misclassified before the attack, or by an earlier restart, is not attacked
+    again: it can only stay lost.
+    """
+    device = next(model.parameters()).device
+    right = predict(model, images, batch_size=batch_size) == images.y
+    for restart in range(restarts):
+        for batch in right.nonzero().flatten().split(batch_size):
+            x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
+            x_adv = pgd(model, x, y, ball, steps=steps, seed=seed + restart)
+            with evaluating(model):
+                right[batch] = badness(model, x_adv, y)[:, 0].cpu() == 0
+    return right
