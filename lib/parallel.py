@@ -28,7 +28,7 @@ def each(function, calls, *, label, workers=None):
     else:
         pool = Parallel(n_jobs=min(workers, max(len(calls), 1)), return_as="generator")
         results = pool(delayed(_with_one_thread)(function, call) for call in calls)
-    return [result for result in _told(results, len(calls), label)]
+    return list(_told(results, len(calls), label))
 
 
 def _on_cuda(call):

@@ -6,7 +6,7 @@ import time
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib.attacks import badness, evaluating, pgd
+from lib.attacks import badness, evaluating, long_then_short, pgd
 
 
 def fit(
@@ -170,7 +170,8 @@ def withstands(model, images, ball, *, steps, restarts=1, seed=0, batch_size=500
     for restart in range(restarts):
         for batch in right.nonzero().flatten().split(batch_size):
             x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
-            x_adv = pgd(model, x, y, ball, steps=steps, seed=seed + restart)
+            alpha = long_then_short(ball.eps, steps)
+            x_adv = pgd(model, x, y, ball, steps=steps, alpha=alpha, seed=seed + restart)
             with evaluating(model):
                 right[batch] = badness(model, x_adv, y)[:, 0].cpu() == 0
     return right

@@ -1,0 +1,48 @@
+# Every target does its own set-up: an environment in .venv, made once and kept while the requirements stay
+# the same. Settings: PYTHON=/path/to/python  TORCH_INDEX=ADDRESS  VENV=FOLDER, or VENV= to use the
+# environment you have activated.
+VENV ?= .venv
+export VENV PYTHON TORCH_INDEX
+
+python = "$(if $(VENV),$(VENV)/bin/python,$(or $(PYTHON),python3))"
+ready = sh tools/environment.sh
+
+.NOTPARALLEL:
+.PHONY: help book test chapters run bench lint clean clean-cache
+
+help:  ## Show this list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' Makefile | awk -F@ '{printf "%-14s%s\n", $$1, $$2}'
+
+book:  ## Execute the chapters and build the pages; FRESH=1 repeats chapters that are done
+	@$(ready) book
+	@$(python) -m lib.book publish $(if $(filter-out 0,$(FRESH)),--fresh)
+
+test:  ## Run the tests; ARGS="-m long" for the ones that take minutes
+	@$(ready) test
+	@$(python) -m pytest $(ARGS)
+
+chapters:  ## Refresh the committed outputs of chapters whose code has changed; FRESH=1 for all
+	@$(ready) book
+	@$(python) -m lib.book refresh $(if $(filter-out 0,$(FRESH)),--fresh)
+
+run:  ## Run one chapter with other parameters: make run CHAPTER=02 ARGS="-p target faces"
+	@test -n "$(CHAPTER)" || { echo 'Which chapter? make run CHAPTER=02 ARGS="-p target faces"'; exit 1; }
+	@$(ready) book
+	@$(python) -m lib.book run "$(CHAPTER)" $(ARGS)
+
+bench:  ## Run the benchmarks, each against its peers
+	@$(ready) test
+	@for file in benchmarks/*.py; do test -f "$$file" || continue; $(python) "$$file" || exit 1; done
+
+lint:  ## Check style and formatting
+	@$(ready) test
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+
+clean:  ## Remove built pages, single runs and caches of tools; trained sources and .venv stay
+	rm -rf _build .pytest_cache .ruff_cache *.egg-info runs/*
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+clean-cache:  ## Remove the trained sources and decoded images in data/cache
+	rm -rf data/cache

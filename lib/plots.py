@@ -1,0 +1,142 @@
+"""Figures: functions that take a tidy frame and an axis, and return the axis."""
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+VERMILLION, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+DARK, LIGHT = "#3A3A3A", "#8C8C8C"
+PLAIN = {
+    "natural": {"color": DARK, "linestyle": "--", "marker": "s"},
+    "untrained": {"color": LIGHT, "linestyle": ":", "marker": "v"},
+    "from scratch": {"color": PURPLE, "linestyle": ":", "marker": "^"},
+}
+
+
+def use_style():
+    """Set the look of every figure of the book."""
+    sns.set_theme(context="notebook", style="ticks", rc={"axes.spines.right": False})
+    mpl.rcParams.update(
+        {
+            "axes.spines.top": False,
+            "axes.titlesize": "medium",
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "legend.frameon": False,
+            "lines.markersize": 4,
+        }
+    )
+
+
+def look(source, sources):
+    """Return the colour, line and marker of a source among others.
+
+    Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows: in the order of `sources`.
+    """
+    if source in PLAIN:
+        return PLAIN[source]
+    family = [s for s in sources if s not in PLAIN and s[:2] == source[:2]]
+    hue, marker = (BLUE, "D") if source.startswith("ℓ∞") else (VERMILLION, "o")
+    shades = sns.light_palette(hue, n_colors=len(family) + 1)[1:]
+    return {"color": shades[family.index(source)], "linestyle": "-", "marker": marker}
+
+
+def bands(frame, ax, *, x, scale=100):
+    """Draw each source's mean against x, with its interval as a band.
+
+    frame: one row per source and x, columns source, x, mean, low, high. scale: 100 draws shares
+    as percentages.
+    """
+    sources = list(dict.fromkeys(frame["source"]))
+    for source in sources:
+        part, style = frame[frame["source"] == source], look(source, sources)
+        ax.plot(part[x], scale * part["mean"], label=source, **style)
+        ax.fill_between(
+            part[x],
+            scale * part["low"],
+            scale * part["high"],
+            color=style["color"],
+            alpha=0.15,
+            lw=0,
+        )
+    return ax
+
+
+def against_n(frame, ax):
+    """Draw accuracy in % against the number of training images, on a doubling axis."""
+    bands(frame, ax, x="n_train")
+    _doubling_axis(ax, frame["n_train"])
+    ax.set(xlabel="training images N", ylabel="test accuracy, %")
+    return ax
+
+
+def difference_against_n(frame, ax):
+    """Draw paired differences to the natural source, in points, against N."""
+    ax.axhline(0, color=DARK, lw=1, ls="--")
+    bands(frame, ax, x="n_train")
+    _doubling_axis(ax, frame["n_train"])
+    ax.set(xlabel="training images N", ylabel="accuracy − natural, points")
+    return ax
+
+
+def against_eps(frame, ax):
+    """Draw accuracy in % under attack against the attack's ε."""
+    bands(frame, ax, x="attack_eps")
+    ax.set(ylabel="accuracy under attack, %", ylim=(-2, 102))
+    return ax
+
+
+def pictures(ax, images, titles=None, columns=None):
+    """Show images (N, 3, H, W) of [0, 1] side by side in one axis, pixel by pixel.
+
+    titles: a line above each, or None. columns: images in a row, or None for all.
+    """
+    images = np.asarray(images)
+    count, _, height, width = images.shape
+    columns = columns or count
+    gap, head = 2, 0 if titles is None else 6
+    rows = -(-count // columns)
+    sheet = np.ones((rows * (height + head + gap), columns * (width + gap), 3))
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + head + gap) + head, (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+        if titles is not None:
+            ax.text(left + width / 2, top - 2, titles[i], ha="center", va="bottom", size=8)
+    ax.imshow(sheet, interpolation="nearest")
+    ax.axis("off")
+    return ax
+
+
+def legend_below(fig, ax, columns=6):
+    """Put one legend, that of `ax`, under all of the figure's axes."""
+    handles, labels = ax.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return fig
+
+
+def panels(count, *, columns=3, height=3.4):
+    """Make a row, or rows, of axes; returns (figure, flat list of axes)."""
+    rows = -(-count // columns)
+    columns = min(count, columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(3.6 * columns + 0.6, height * rows))
+    axes = np.atleast_1d(axes).ravel()
+    for spare in axes[count:]:
+        spare.axis("off")
+    return fig, list(axes[:count])
+
+
+def _doubling_axis(ax, values):
+    """Put the sizes that occur on a log2 axis, as plain numbers, no two on top of each other."""
+    values = sorted(set(values))
+    shown = [v for i, v in enumerate(reversed(values)) if i == 0 or i % 2 == 0]
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(shown)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())

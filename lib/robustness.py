@@ -1,0 +1,78 @@
+"""How robust a network is: against the radius of the attack, its effort, and other attacks."""
+
+import torch
+
+from lib.attacks import L2, Linf, evaluating
+from lib.training import pixels, predict, withstands
+
+BALLS = {"l2": L2, "linf": Linf}
+
+
+def curve(model, images, norm, radii, *, steps, restarts=1, seed=0):
+    """Measure the accuracy under PGD of growing radius.
+
+    norm: "l2" or "linf". radii: in pixels of [0, 1]; 0 stands for no attack. An image lost in a
+    small ball is lost in every larger one, which holds it, and is not attacked again.
+
+    Returns one dict a radius: attack, attack_eps, accuracy (0 to 1).
+    """
+    kept = torch.arange(len(images))
+    rows = []
+    for eps in sorted(radii):
+        ball = BALLS[norm](eps)
+        right = withstands(model, images[kept], ball, steps=steps, restarts=restarts, seed=seed)
+        kept = kept[right]
+        rows.append({"attack": norm, "attack_eps": eps, "accuracy": len(kept) / len(images)})
+    return rows
+
+
+def effort(model, images, ball, searches, *, seed=0):
+    """Measure the accuracy under PGD of several efforts, each on all images.
+
+    searches: pairs (steps, restarts). Returns one dict each: steps, restarts, accuracy (0 to 1).
+    """
+    return [
+        {
+            "steps": steps,
+            "restarts": restarts,
+            "accuracy": float(
+                withstands(model, images, ball, steps=steps, restarts=restarts, seed=seed)
+                .double()
+                .mean()
+            ),
+        }
+        for steps, restarts in searches
+    ]
+
+
+def independent(model, images, eps, *, steps=100):
+    """Measure the accuracy under attacks of the library Foolbox (Rauber et al., 2017) at ‖δ‖₂ ≤ ε.
+
+    DDN (Rony et al., 2019), DeepFool (Moosavi-Dezfooli et al., 2016) and Carlini and Wagner
+    (2017) each look for the smallest perturbation that fools the network; an image is lost where
+    it is no larger than eps. steps: of each search.
+
+    Returns one dict an attack, and one for the worst case of each image over the three:
+    attack, accuracy (0 to 1).
+    """
+    import foolbox  # slow to import, and needed nowhere else
+
+    attacks = {
+        "DDN": foolbox.attacks.DDNAttack(steps=steps),
+        "DeepFool": foolbox.attacks.L2DeepFoolAttack(steps=steps),
+        "Carlini–Wagner": foolbox.attacks.L2CarliniWagnerAttack(
+            binary_search_steps=5, steps=steps, stepsize=0.02, initial_const=1.0
+        ),
+    }
+    device = next(model.parameters()).device
+    lost = {name: predict(model, images) != images.y for name in attacks}
+    with evaluating(model):
+        target = foolbox.PyTorchModel(model, bounds=(0, 1), device=device)
+        for name, attack in attacks.items():
+            # Foolbox is given the images that are still right, all in one batch.
+            right = (~lost[name]).nonzero().flatten()
+            x, y = pixels(images.x[right].to(device)), images.y[right].to(device)
+            *_, fooled = attack(target, x, y, epsilons=eps)
+            lost[name][right] = fooled.cpu()
+    lost["worst of the three"] = torch.stack(list(lost.values())).any(dim=0)
+    return [{"attack": k, "accuracy": 1 - float(v.double().mean())} for k, v in lost.items()]
