@@ -12,7 +12,9 @@ from torchvision.transforms.v2.functional import center_crop, resize
 from lib import microcosm
 from lib.images import Images
 
+DATA = Path(__file__).resolve().parent.parent / "data"
 NAMES = ("microcosm", "digits", "faces", "textures")
+TARGETS = NAMES[1:]
 SPLITS = ("train", "test")
 MAX_CLASSES = 1000
 # The microcosm has no end; these are what a split holds unless n asks for another number.
@@ -30,9 +32,12 @@ def load(name_or_path, split="train", *, n=None, seed=0, size=32):
     classes as far as they reach, or None for all. seed: of the choice of n. size: pixels of a
     side, to which the images are scaled (shorter side) and cropped (centre).
 
+    The microcosm has no end: n is what is drawn, by a generator of this seed for each split, in
+    balance over each 500.
+
     Returns Images of uint8 (N, 3, size, size). Raises ValueError for an unknown set, split or
     size, an n the set does not hold, and a folder that is empty, has one class or over 1,000,
-    or holds an image that cannot be read.
+    tests a class it does not train, or holds an image that cannot be read.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; allowed are {' and '.join(SPLITS)}")
@@ -40,7 +45,8 @@ def load(name_or_path, split="train", *, n=None, seed=0, size=32):
         raise ValueError(f"size is {size}; allowed are 8 pixels and more")
     find(name_or_path)
     if name_or_path == "microcosm":
-        drawn = microcosm.draw(n or MICROCOSM_SIZE[split], 2 * seed + SPLITS.index(split))
+        count = MICROCOSM_SIZE[split] if n is None else n
+        drawn = microcosm.draw(count, 2 * seed + SPLITS.index(split))
         return Images(_scale(drawn.x, size), drawn.y, drawn.classes)
     if name_or_path in _BUNDLED:
         images = _BUNDLED[name_or_path](split, size)
@@ -59,6 +65,22 @@ def find(name_or_path):
             f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
             f"known sets are {', '.join(NAMES)}"
         )
+
+
+def known(name, value):
+    """Check a chapter's parameter that names an image set: a rule for `lib.parameters`.
+
+    Raises ValueError, listing what is known, for anything but a known set or a folder.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no name; known sets are {', '.join(NAMES)}, or a folder")
+    find(value)
+
+
+def known_or_all(name, value):
+    """Check as `known` does, and allow "all", which stands for TARGETS."""
+    if value != "all":
+        known(name, value)
 
 
 def subset(images, n, seed):
@@ -175,13 +197,14 @@ def _test_positions(y):
 def _folder(root, split, size):
     """Read a folder of images, one folder a class, perhaps under train/ and test/."""
     root = root.expanduser()
-    has_splits = all((root / name).is_dir() for name in SPLITS)
+    has_splits = _has_splits(root)
     classes = _classes(root / "train" if has_splits else root)
     base = root / split if has_splits else root
     files, labels = [], []
     for label, name in enumerate(classes):
         members = _image_files(base / name)
-        if not members and split == "train":
+        # A class may be missing from a test folder, but must be learnt.
+        if not members and (split == "train" or not has_splits):
             raise ValueError(f"the class folder {base / name} holds no images")
         if not has_splits and len(members) < 2:
             raise ValueError(
@@ -190,6 +213,8 @@ def _folder(root, split, size):
             )
         files += members
         labels += [label] * len(members)
+    if has_splits:
+        _check_test_classes(root, classes)
     y = torch.tensor(labels, dtype=torch.int64)
     if not has_splits:
         chosen = _test_positions(y)
@@ -200,11 +225,38 @@ def _folder(root, split, size):
     return Images(torch.stack([_read(file, size) for file in files]), y, classes)
 
 
+def _has_splits(root):
+    """Tell whether the folder is divided into `train` and `test`; half a division is refused."""
+    there = [name for name in SPLITS if (root / name).is_dir()]
+    for name in there:
+        # With images of its own it is a class called train: the vehicle, say.
+        own = any(_is_image(p) for p in (root / name).iterdir())
+        if len(there) == 1 and not own and _folders(root / name):
+            (other,) = set(SPLITS) - {name}
+            raise ValueError(
+                f"the folder {root} has {name}/ with class folders, but no {other}/; "
+                "expected both, or the class folders themselves"
+            )
+    return len(there) == 2
+
+
+def _check_test_classes(root, classes):
+    """Refuse test images of a class that is not trained: they would be left out unseen."""
+    for name in _folders(root / "test"):
+        if name not in classes and _image_files(root / "test" / name):
+            raise ValueError(
+                f"the folder {root / 'test'} holds a class {name!r} that {root / 'train'} lacks"
+            )
+
+
+def _folders(base):
+    """Name the folders in base, sorted, the hidden ones left out."""
+    return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _classes(base):
     """Name the class folders in base, sorted."""
-    names = tuple(
-        sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
-    )
+    names = tuple(_folders(base))
     if not names:
         raise ValueError(
             f"the folder {base} is empty; expected one folder of images for each class"
@@ -218,13 +270,19 @@ def _classes(base):
 
 
 def _image_files(folder):
-    """List the image files below a class folder, sorted."""
+    """List the image files below a class folder, sorted; what is hidden is left out."""
     if not folder.is_dir():
         return []
-    suffixes = (*IMG_EXTENSIONS, ".gif")
     return sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
+        p
+        for p in folder.rglob("*")
+        if _is_image(p) and not any(s.startswith(".") for s in p.relative_to(folder).parts)
     )
+
+
+def _is_image(path):
+    """Tell by its name whether a path is an image."""
+    return path.suffix.lower() in (*IMG_EXTENSIONS, ".gif") and not path.is_dir()
 
 
 def _read(file, size):

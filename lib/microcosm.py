@@ -64,11 +64,12 @@ def _indices(name, value, n):
     if value is None:
         return None
     value = torch.as_tensor(value, dtype=torch.int64)
-    if value.shape != (n,) or not 0 <= int(value.min()) <= int(value.max()) < len(CLASSES):
-        raise ValueError(
-            f"{name} has shape {tuple(value.shape)} and values {int(value.min())} to "
-            f"{int(value.max())}; expected {n} class indices of 0 to {len(CLASSES) - 1}"
-        )
+    expected = f"expected {n} class indices of 0 to {len(CLASSES) - 1}"
+    if value.shape != (n,):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; {expected}")
+    low, high = int(value.min()), int(value.max())
+    if not 0 <= low <= high < len(CLASSES):
+        raise ValueError(f"{name} has values {low} to {high}; {expected}")
     return value
 
 

@@ -2,43 +2,46 @@
 
 import os
 import sys
+import warnings
 
 import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 
-def each(function, calls, *, label, workers=None):
+def each(function, calls, *, label, device="cpu", workers=None):
     """Call the function with the keyword arguments of each of `calls`, several at a time.
 
     On a CPU, one process of one thread for each core: small networks gain nothing from a second
-    thread, and a result must not depend on the number of cores. Where a call asks for CUDA, one
-    after another in this process.
+    thread, and a result must not depend on the number of cores. On any other device, one after
+    another in this process.
 
-    function: importable from a module. calls: dicts; one with device="cuda" (or "auto", where
-    there is CUDA) makes all run here. label: what the progress line counts.
-    workers: processes, or None for the number of cores.
+    function: importable from a module. calls: dicts. label: what the progress line counts.
+    device: where the calls compute, a torch.device or its name. workers: processes, or None for
+    the number of cores.
 
     Returns the results in the order of the calls.
     """
     calls = list(calls)
-    workers = workers or os.cpu_count()
-    if any(_on_cuda(call) for call in calls):
+    if str(device) != "cpu":
         results = (function(**call) for call in calls)
     else:
-        pool = Parallel(n_jobs=min(workers, max(len(calls), 1)), return_as="generator")
+        workers = min(workers or os.cpu_count(), max(len(calls), 1))
+        pool = Parallel(n_jobs=workers, return_as="generator")
         results = pool(delayed(_with_one_thread)(function, call) for call in calls)
-    return list(_told(results, len(calls), label))
-
-
-def _on_cuda(call):
-    device = call.get("device", "cpu")
-    return torch.cuda.is_available() and str(device).split(":")[0] in ("auto", "cuda")
+    with warnings.catch_warnings():
+        # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        return list(_told(results, len(calls), label))
 
 
 def _with_one_thread(function, call):
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return function(**call)
+    try:
+        return function(**call)
+    finally:
+        torch.set_num_threads(threads)  # a single worker is the caller's own process
 
 
 def _told(results, total, label):

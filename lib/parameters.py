@@ -5,6 +5,7 @@
 A rule is any callable `rule(name, value)` that raises ValueError with one line.
 """
 
+import contextlib
 import difflib
 import math
 
@@ -46,6 +47,15 @@ def check(namespace: dict, /, **rules) -> None:
         except (ValueError, OSError) as error:
             raise ParameterError(f"{name}: {error}") from error
     namespace[CHECKED] = True
+
+
+@contextlib.contextmanager
+def checking():
+    """Turn what reading the data finds wrong with a parameter (ValueError) into one line."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ParameterError(error) from None
 
 
 def unknown(name: str, known) -> str:
@@ -92,20 +102,20 @@ def integers(low: float = -math.inf, high: float = math.inf):
     return each(integer(low, high), "whole numbers", "[0, 1]")
 
 
-def numbers(low: float = -math.inf, high: float = math.inf):
-    """Allow a list, neither empty nor with duplicates, of numbers from `low` to `high`."""
-    return each(number(low, high), "numbers", "[0.25, 0.5]")
+def numbers(low: float = -math.inf, high: float = math.inf, *, empty: bool = False):
+    """Allow a list without duplicates of numbers from `low` to `high`; an empty one if `empty`."""
+    return each(number(low, high), "numbers", "[0.25, 0.5]", empty=empty)
 
 
-def each(rule, kind: str = "values", example: str = "[a, b]"):
-    """Allow a list, neither empty nor with duplicates, of values that each obey `rule`."""
+def each(rule, kind: str = "values", example: str = "[a, b]", *, empty: bool = False):
+    """Allow a list without duplicates of values that each obey `rule`; an empty one if `empty`."""
 
     def rule_for_list(name, value):
         if not isinstance(value, list | tuple):
             refuse(name, value, f'a list of {kind}, as in -y "{name}: {example}"')
         for i, item in enumerate(value):
             rule(f"{name}[{i}]", item)
-        if not value or any(item in value[:i] for i, item in enumerate(value)):
+        if any(item in value[:i] for i, item in enumerate(value)) or not (value or empty):
             refuse(name, value, f"a list of {kind}, neither empty nor with duplicates")
 
     return rule_for_list

@@ -93,10 +93,10 @@ def against_eps(frame, ax):
     return ax
 
 
-def pictures(ax, images, titles=None, columns=None):
+def pictures(ax, images, titles=None, columns=None, colours=None):
     """Show images (N, 3, H, W) of [0, 1] side by side in one axis, pixel by pixel.
 
-    titles: a line above each, or None. columns: images in a row, or None for all.
+    titles: a line above each, or None, and its colours. columns: images in a row, or None for all.
     """
     images = np.asarray(images)
     count, _, height, width = images.shape
@@ -108,9 +108,57 @@ def pictures(ax, images, titles=None, columns=None):
         top, left = (i // columns) * (height + head + gap) + head, (i % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
         if titles is not None:
-            ax.text(left + width / 2, top - 2, titles[i], ha="center", va="bottom", size=8)
+            colour = DARK if colours is None else colours[i]
+            ax.text(left + width / 2, top - 1, titles[i], ha="center", size=8, color=colour)
     ax.imshow(sheet, interpolation="nearest")
     ax.axis("off")
+    return ax
+
+
+def adversarial_examples(x, y, attacked, classes):
+    """Draw images, and for each source the perturbation and what it takes the image for.
+
+    x: (N, 3, H, W) in [0, 1]; y: (N,). attacked: {source: (x_adv, predicted)}. classes: names.
+    The perturbation of each image is magnified to full contrast around grey; wrong answers are
+    in red. Returns the figure.
+    """
+    fig, axes = plt.subplots(1 + 2 * len(attacked), 1, figsize=(1.05 * len(x) + 1.2, 6.4))
+    pictures(axes[0], x, [classes[label] for label in y])
+    axes[0].set_title("image and its class", loc="left", size=9)
+    for row, (source, (x_adv, predicted)) in enumerate(attacked.items()):
+        above, below = axes[2 * row + 1], axes[2 * row + 2]
+        delta = x_adv - x
+        largest = delta.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9)
+        pictures(above, 0.5 + 0.5 * delta / largest, [""] * len(x))
+        above.set_title(f"{source} source: the perturbation, magnified", loc="left", size=9)
+        wrong = [VERMILLION if p != label else DARK for p, label in zip(predicted, y, strict=True)]
+        pictures(below, x_adv, [classes[label] for label in predicted], colours=wrong)
+        below.set_title(
+            f"{source} source: image + perturbation, and its answer", loc="left", size=9
+        )
+    return fig
+
+
+def against_steps(frame, references, ax):
+    """Draw accuracy in % under attack against the number of steps, for two rules of step sizes.
+
+    frame: columns source, step_sizes, steps, accuracy. references: {source: accuracy}, dotted.
+    """
+    rules = {"long_then_short": "-", "equal_steps": "--"}
+    names = {"long_then_short": "falling steps", "equal_steps": "equal steps"}
+    sources = list(references)
+    for (source, rule), part in frame.groupby(["source", "step_sizes"], sort=False):
+        style = look(source, sources) | {"linestyle": rules[rule]}
+        label = f"{source}, {names[rule]}"
+        ax.plot(part["steps"], 100 * part["accuracy"], label=label, **style)
+    for source, accuracy in references.items():
+        colour = look(source, sources)["color"]
+        ax.axhline(100 * accuracy, color=colour, ls=":", lw=1.2, label=f"{source}, library attacks")
+    ax.set(xscale="log", xlabel="steps of PGD", ylabel="accuracy under attack, %", ylim=(0, 102))
+    ax.set_xticks(sorted(set(frame["steps"])))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(fontsize="small")
     return ax
 
 
@@ -121,11 +169,11 @@ def legend_below(fig, ax, columns=6):
     return fig
 
 
-def panels(count, *, columns=3, height=3.4):
-    """Make a row, or rows, of axes; returns (figure, flat list of axes)."""
+def panels(count, *, columns=3, width=3.6, height=3.4):
+    """Make rows of axes, each of so many inches; returns (figure, flat list of axes)."""
     rows = -(-count // columns)
     columns = min(count, columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(3.6 * columns + 0.6, height * rows))
+    fig, axes = plt.subplots(rows, columns, figsize=(width * columns + 0.6, height * rows))
     axes = np.atleast_1d(axes).ravel()
     for spare in axes[count:]:
         spare.axis("off")

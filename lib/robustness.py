@@ -2,8 +2,8 @@
 
 import torch
 
-from lib.attacks import L2, Linf, evaluating
-from lib.training import pixels, predict, withstands
+from lib.attacks import L2, Linf, evaluating, long_then_short, pgd
+from lib.training import pixels, predict, robust_accuracy, withstands
 
 BALLS = {"l2": L2, "linf": Linf}
 
@@ -26,35 +26,59 @@ def curve(model, images, norm, radii, *, steps, restarts=1, seed=0):
     return rows
 
 
-def effort(model, images, ball, searches, *, seed=0):
+def effort(model, images, ball, searches, *, step_sizes=long_then_short, seed=0):
     """Measure the accuracy under PGD of several efforts, each on all images.
 
-    searches: pairs (steps, restarts). Returns one dict each: steps, restarts, accuracy (0 to 1).
+    searches: pairs (steps, restarts). step_sizes: as in `lib.training.withstands`.
+
+    Returns one dict each: step_sizes (its name), steps, restarts, accuracy (0 to 1).
     """
     return [
         {
+            "step_sizes": step_sizes.__name__,
             "steps": steps,
             "restarts": restarts,
-            "accuracy": float(
-                withstands(model, images, ball, steps=steps, restarts=restarts, seed=seed)
-                .double()
-                .mean()
+            "accuracy": robust_accuracy(
+                model,
+                images,
+                ball,
+                steps=steps,
+                restarts=restarts,
+                step_sizes=step_sizes,
+                seed=seed,
             ),
         }
         for steps, restarts in searches
     ]
 
 
-def independent(model, images, eps, *, steps=100):
-    """Measure the accuracy under attacks of the library Foolbox (Rauber et al., 2017) at ‖δ‖₂ ≤ ε.
+def examples(models, images, ball, *, steps, seed=0):
+    """Attack images by PGD, to look at.
+
+    models: {name: model}. Returns {name: (x_adv (N, 3, H, W) in [0, 1], predicted (N,))}.
+    """
+    alpha, found = long_then_short(ball.eps, steps), {}
+    for name, model in models.items():
+        device = next(model.parameters()).device
+        x, y = pixels(images.x.to(device)), images.y.to(device)
+        x_adv = pgd(model, x, y, ball, steps=steps, alpha=alpha, seed=seed)
+        with torch.no_grad(), evaluating(model):
+            found[name] = x_adv.cpu(), model(x_adv).argmax(1).cpu()
+    return found
+
+
+def independent(model, images, ball, *, steps=100):
+    """Measure the accuracy under ℓ2 attacks of the library Foolbox (Rauber et al., 2017).
 
     DDN (Rony et al., 2019), DeepFool (Moosavi-Dezfooli et al., 2016) and Carlini and Wagner
     (2017) each look for the smallest perturbation that fools the network; an image is lost where
-    it is no larger than eps. steps: of each search.
+    it is no larger than ball.eps. ball: L2. steps: of each search.
 
     Returns one dict an attack, and one for the worst case of each image over the three:
-    attack, accuracy (0 to 1).
+    attack, accuracy (0 to 1). Raises ValueError for another ball than L2.
     """
+    if not isinstance(ball, L2):
+        raise ValueError(f"the ball is {ball}; these attacks search in the ℓ2 norm: use L2(eps)")
     import foolbox  # slow to import, and needed nowhere else
 
     attacks = {
@@ -72,7 +96,7 @@ def independent(model, images, eps, *, steps=100):
             # Foolbox is given the images that are still right, all in one batch.
             right = (~lost[name]).nonzero().flatten()
             x, y = pixels(images.x[right].to(device)), images.y[right].to(device)
-            *_, fooled = attack(target, x, y, epsilons=eps)
+            *_, fooled = attack(target, x, y, epsilons=ball.eps)
             lost[name][right] = fooled.cpu()
     lost["worst of the three"] = torch.stack(list(lost.values())).any(dim=0)
     return [{"attack": k, "accuracy": 1 - float(v.double().mean())} for k, v in lost.items()]

@@ -16,7 +16,7 @@ from lib import fingerprint
 from lib.attacks import L2, Linf
 from lib.models import build, choose_device
 from lib.parallel import each
-from lib.training import accuracy, fit
+from lib.training import accuracy, fit, pixels
 
 CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
 BALLS = {"natural": None, "l2": L2, "linf": Linf}
@@ -71,8 +71,8 @@ def source(
         "code": fingerprint.code("training", "models"),
         "machine": [platform.machine(), device.type, torch.__version__],
     }
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    path = CACHE / f"{name}.safetensors"
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    path = CACHE / f"{key}.safetensors"
     model = build(arch, len(train.classes), seed=seed, width=width)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -83,11 +83,30 @@ def source(
     return model.to(device).eval(), record
 
 
-def ladder(train, test, rungs, seeds, *, workers=None, **settings):
+def name(constraint, eps):
+    """Name a source as figures and tables do: natural, ℓ2 0.3, ℓ∞ 4/255."""
+    if constraint == "natural":
+        return constraint
+    return f"ℓ2 {eps:g}" if constraint == "l2" else f"ℓ∞ {255 * eps:.2g}/255"
+
+
+def rungs(l2, linf):
+    """List the constraints of a ladder: natural, then ℓ2, then ℓ∞ balls of growing radius.
+
+    l2, linf: radii, in pixels of [0, 1]. Returns pairs (constraint, eps), as `ladder` takes.
+    """
+    return [
+        ("natural", 0.0),
+        *(("l2", float(eps)) for eps in sorted(l2)),
+        *(("linf", float(eps)) for eps in sorted(linf)),
+    ]
+
+
+def ladder(train, test, rungs, seeds, *, device="auto", workers=None, **settings):
     """Return the sources of several constraints and seeds, trained where they are not cached.
 
     rungs: pairs (constraint, eps). seeds: training seeds. workers: processes at a time, or None
-    for one a core. settings: those of `source`, the same for all.
+    for one a core. device and settings: those of `source`, the same for all.
 
     Returns {(constraint, eps, seed): (Network, record)}.
     """
@@ -95,12 +114,35 @@ def ladder(train, test, rungs, seeds, *, workers=None, **settings):
     calls = [
         {
             "train": train, "test": test, "constraint": constraint, "eps": eps, "seed": seed,
-            **settings,
+            "device": device, **settings,
         }
         for constraint, eps, seed in keys
     ]  # fmt: skip
-    found = each(source, calls, label="sources", workers=workers)
+    found = each(source, calls, label="sources", device=choose_device(device), workers=workers)
     return dict(zip(keys, found, strict=True))
+
+
+@torch.no_grad()
+def untrained(train, *, seed=0, arch="small_resnet", width=None, device="auto"):
+    """Return a control: a network of random weights that has seen images, but learned nothing.
+
+    Its BatchNorm statistics are measured on `train`, Images, so that its features are of the
+    size that those of a trained network are; else the learning rate of the fine-tuning alone
+    would decide against it. The rest: as in `source`.
+
+    Returns a Network in eval mode. Raises ValueError as `build` does.
+    """
+    device = choose_device(device)
+    model = build(arch, len(train.classes), seed=seed, width=width).to(device)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain average over all batches
+    for batch in train.x.split(500):
+        model(pixels(batch.to(device)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model.eval()
 
 
 def _train(model, train, test, parameters):
@@ -147,7 +189,7 @@ def _write(model, path, record):
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     content = safetensors.torch.save(weights)
     record["sha256"] = hashlib.sha256(content).hexdigest()
-    _replace(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    _replace(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
     _replace(path, content)
 
 

@@ -28,6 +28,34 @@ def interval(values, level=0.95):
     return mean, mean - half, mean + half
 
 
+def verdict(low, high):
+    """Say in words what a 95 % interval of a difference tells: higher, lower, or nothing."""
+    if np.isnan(low) or low <= 0 <= high:
+        return "no difference can be told"
+    return "higher" if low > 0 else "lower"
+
+
+def tally(differences):
+    """Count at how many rows of differences the interval leaves zero out, and on which side."""
+    if differences.empty:
+        return "not measured in this run"
+    found = [verdict(*row) for row in differences[["low", "high"]].itertuples(index=False)]
+    return ", ".join(
+        f"{word} at {found.count(word)} of {len(found)} sizes" for word in ("higher", "lower")
+    )
+
+
+def percent(summaries, key):
+    """Return (mean, low, high) in percent of one row of summaries that are indexed by key."""
+    return tuple(100 * summaries.loc[key, ["mean", "low", "high"]])
+
+
+def in_points(row):
+    """Write a difference with its interval in points of percent: +4.2 [+1.0, +7.4]."""
+    mean, low, high = (100 * row[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def summary(rows, value, by, *, seed="source_seed"):
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
@@ -47,12 +75,14 @@ def paired(rows, value, by, *, source="source", reference="natural", seed="sourc
 
     Returns a DataFrame of the columns `by` and `source`, mean difference, low, high (95 %, over
     source seeds) and seeds, their number. Raises ValueError where a source has no partner in
-    the reference, or two.
+    the reference, and where one of the two has several rows for the same draw.
     """
     keys = [*by, seed, "subset_seed"]
+    twice = rows.duplicated([source, *keys])
+    if twice.any():
+        name = rows.loc[twice, source].iloc[0]
+        raise ValueError(f"{name} has two rows for the same {', '.join(keys)}")
     others, base = rows[rows[source] != reference], rows[rows[source] == reference]
-    if base.duplicated(keys).any():
-        raise ValueError(f"{reference} has two rows for the same {', '.join(keys)}")
     pairs = others.merge(base[[*keys, value]], on=keys, how="left", suffixes=("", "_reference"))
     difference = pairs[value] - pairs[f"{value}_reference"]
     if difference.isna().any():

@@ -146,31 +146,34 @@ def predict(model, images, *, batch_size=500):
         )
 
 
-def robust_accuracy(model, images, ball, *, steps, restarts=1, seed=0, batch_size=500):
+def robust_accuracy(model, images, ball, *, steps, restarts=1, **search):
     """Return the share of images, 0 to 1, on which PGD in the ball finds no error.
 
-    steps, restarts, seed: as in `pgd`. Raises ValueError where there are no images.
+    steps, restarts and the rest: as in `withstands`. Raises ValueError where there are no images.
     """
     if len(images) == 0:
         raise ValueError("there are no images to measure the accuracy on")
-    kept = withstands(
-        model, images, ball, steps=steps, restarts=restarts, seed=seed, batch_size=batch_size
-    )
+    kept = withstands(model, images, ball, steps=steps, restarts=restarts, **search)
     return float(kept.double().mean())
 
 
-def withstands(model, images, ball, *, steps, restarts=1, seed=0, batch_size=500):
+def withstands(
+    model, images, ball, *, steps, restarts=1, step_sizes=long_then_short, seed=0, batch_size=500
+):
     """Tell of each image, bool (N,), whether the model is right on it throughout the search.
 
     An image that is misclassified before the attack, or by an earlier restart, is not attacked
     again: it can only stay lost.
+
+    steps, restarts, seed: as in `pgd`. step_sizes: gives the sizes of the steps for eps and
+    their number, `long_then_short` or `equal_steps` of `lib.attacks`.
     """
     device = next(model.parameters()).device
     right = predict(model, images, batch_size=batch_size) == images.y
     for restart in range(restarts):
         for batch in right.nonzero().flatten().split(batch_size):
             x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
-            alpha = long_then_short(ball.eps, steps)
+            alpha = step_sizes(ball.eps, steps)
             x_adv = pgd(model, x, y, ball, steps=steps, alpha=alpha, seed=seed + restart)
             with evaluating(model):
                 right[batch] = badness(model, x_adv, y)[:, 0].cpu() == 0

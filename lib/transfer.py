@@ -2,13 +2,17 @@
 
 import copy
 import time
+from numbers import Integral
 
 import pandas as pd
 import torch
 from torch import nn
 
 from lib import data
+from lib.attacks import evaluating
 from lib.freezing import split
+from lib.heads import fit_heads
+from lib.parallel import each
 from lib.training import descend, pixels, thirds
 
 
@@ -39,55 +43,98 @@ def transfer(
 
     Returns a DataFrame, one row per fine-tuned model: every parameter, the clean_accuracy on the
     test images and the train_accuracy of the last epoch (both 0 to 1), seconds.
-    Raises ValueError for an n the target does not hold, and as `split` and `load` do.
+    Raises ValueError for an n the target does not hold, epochs < 1, training and test images of
+    different classes, and as `split` and `load` do.
     """
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; fine-tuning needs at least 1")
     name, train, test = _target(target)
-    sizes, seeds = ([v] if isinstance(v, int) else list(v) for v in (n, seeds))
-    chosen = {(size, seed): data.choose(train, size, seed) for seed in seeds for size in sizes}
-    trunk, _ = split(source, unfrozen_blocks)
+    sizes, seeds = ([v] if isinstance(v, Integral) else list(v) for v in (n, seeds))
+    chosen = {
+        size: torch.stack([data.choose(train, size, seed) for seed in seeds]) for size in sizes
+    }
     device = next(source.parameters()).device
-    below_train, below_test = (
-        _outputs(trunk, (pixels(x.to(device)) for x in images.x.split(500)))
-        for images in (train, test)
-    )
+    with evaluating(source):  # and back in the modes it came in
+        trunk, above = split(source, unfrozen_blocks)
+        below_train, below_test = (
+            _outputs(trunk, (pixels(x.to(device)) for x in images.x.split(500)))
+            for images in (train, test)
+        )
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
+    fit_all = _fit_heads if unfrozen_blocks == 0 else _fit_tails
     rows = []
-    for (size, seed), members in chosen.items():
+    for size, members in chosen.items():
         start = time.perf_counter()
-        tail = _new_tail(source, unfrozen_blocks, len(train.classes), seed)
-        history = descend(
-            tail, below_train[members], train.y[members], seed=seed, schedule=thirds, **settings
-        )
-        predicted = _outputs(tail, below_test.split(500)).argmax(1).cpu()
-        rows.append(
-            {
-                "target": name,
-                "n_train": size,
-                "unfrozen_blocks": unfrozen_blocks,
-                "subset_seed": seed,
-                **settings,
-                "clean_accuracy": float((predicted == test.y).double().mean()),
-                "train_accuracy": history[-1]["accuracy"],
-                "seconds": time.perf_counter() - start,
-            }
-        )
+        tails = [_new_tail(above, len(train.classes), seed) for seed in seeds]
+        y = train.y[members].to(device)
+        found = list(fit_all(tails, below_train, members, y, below_test, seeds, settings))
+        seconds = (time.perf_counter() - start) / len(seeds)
+        for seed, (predicted, fitted) in zip(seeds, found, strict=True):
+            rows.append(
+                {
+                    "target": name,
+                    "n_train": size,
+                    "unfrozen_blocks": unfrozen_blocks,
+                    "subset_seed": seed,
+                    **settings,
+                    "clean_accuracy": float((predicted.cpu() == test.y).double().mean()),
+                    "train_accuracy": fitted,
+                    "seconds": seconds,
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def transfer_all(plan, *, label, device="cpu"):
+    """Run `transfer` for each entry of a plan, several at a time, and collect the rows.
+
+    plan: pairs (columns, call): what to note of a source, as dict, and the keyword arguments of
+    `transfer`. label, device: as in `lib.parallel.each`.
+
+    Returns a DataFrame, one row per fine-tuned model. Raises as `transfer` does.
+    """
+    found = each(transfer, [call for _, call in plan], label=label, device=device)
+    return pd.concat(
+        [rows.assign(**columns) for (columns, _), rows in zip(plan, found, strict=True)],
+        ignore_index=True,
+    )
+
+
+def _fit_tails(tails, below_train, members, y, below_test, seeds, settings):
+    """Train tails one after another; yield of each (predicted, training accuracy)."""
+    for tail, chosen, labels, seed in zip(tails, members, y, seeds, strict=True):
+        history = descend(tail, below_train[chosen], labels, seed=seed, schedule=thirds, **settings)
+        yield _outputs(tail, below_test.split(500)).argmax(1), history[-1]["accuracy"]
+
+
+def _fit_heads(tails, below_train, members, y, below_test, seeds, settings):
+    """Train tails that are only heads, all at once; yield as `_fit_tails` does."""
+    heads = [tail[-1] for tail in tails]
+    model, fitted = fit_heads(
+        heads, below_train[members], y, seeds=seeds, schedule=thirds, **settings
+    )
+    yield from zip(_outputs(model, [below_test]).argmax(2), fitted.tolist(), strict=True)
 
 
 def _target(target):
     """Return a target's name and its training and test images."""
-    if isinstance(target, tuple):
-        return ("images", *target)
-    return str(target), data.load(target, "train"), data.load(target, "test")
+    if not isinstance(target, tuple):
+        return str(target), data.load(target, "train"), data.load(target, "test")
+    train, test = target
+    if train.classes != test.classes:
+        raise ValueError(
+            f"the target trains {', '.join(train.classes[:5])}, but tests "
+            f"{', '.join(test.classes[:5])}; both must have the same classes"
+        )
+    return "images", train, test
 
 
-def _new_tail(source, unfrozen_blocks, num_classes, seed):
+def _new_tail(above, num_classes, seed):
     """Copy what is trained of the source, with a new head in PyTorch's default initialisation."""
-    tail = copy.deepcopy(split(source, unfrozen_blocks)[1]).requires_grad_(True)
+    tail, old = copy.deepcopy(above).requires_grad_(True), above[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = nn.Linear(source.head.in_features, num_classes)
-    tail[-1] = head.to(source.head.weight.device)
+        tail[-1] = nn.Linear(old.in_features, num_classes).to(old.weight.device)
     return tail
 
 

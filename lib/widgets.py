@@ -36,7 +36,7 @@ def _pairs(options, figures):
 def _picture(figure, alt):
     """Render a figure as an image widget, and close it."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
+    figure.savefig(out, format="png", dpi=80)
     plt.close(figure)
     return ipywidgets.Image(
         value=out.getvalue(), format="png", tooltip=alt, layout={"width": "100%"}

@@ -1,0 +1,189 @@
+"""The committed chapters: executed, up to date, well formed; and rerun with other parameters."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+from PIL import Image
+
+from lib import book
+from lib.toc import chapters
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = chapters(ROOT)
+# As small as a chapter can be and still run every cell.
+TINY_SOURCE = {"n_source": 60, "l2": [0.25], "linf": [], "seeds": 2, "source_epochs": 1}
+TINY = {
+    "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
+    "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_epochs": 1, "n_max": 16},
+}
+
+
+def cells(name, kind="code"):
+    nb = nbformat.read(CHAPTERS[name], as_version=4)
+    return [cell for cell in nb.cells if cell.cell_type == kind]
+
+
+def defaults(name):
+    return {
+        key: ast.literal_eval(parameter["default"])
+        for key, parameter in papermill.inspect_notebook(str(CHAPTERS[name])).items()
+    }
+
+
+ENVIRONMENT = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
+
+
+def papermill_run(name, out, cwd, notebook, **parameters):
+    flags = [f for k, v in parameters.items() for f in ("-y", f"{k}: {v!r}")]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", str(notebook), str(out), "--no-progress-bar", *flags],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "lib.book", "run", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def errors(path):
+    return [
+        output
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+
+
+def test_no_committed_output_is_stale():
+    assert book.stale(ROOT) == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_tells_a_story_and_leaves_the_logic_to_lib(name):
+    for cell in cells(name):
+        lines = cell.source.splitlines()
+        assert not any(line.startswith(("def ", "class ", "async def ")) for line in lines)
+        limit = 30 if "setup" in cell["id"] else 25
+        assert len(lines) <= limit, f"{name}, cell {cell['id']}: {len(lines)} lines"
+        if "parameters" not in cell.metadata.get("tags", []):
+            assert max(map(len, lines)) <= 79, f"{name}, cell {cell['id']}"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_figure_has_a_caption_and_an_alternative_text(name):
+    for cell in cells(name):
+        pictured = any("image/png" in output.get("data", {}) for output in cell.outputs)
+        if pictured and "remove-cell" not in cell.metadata.get("tags", []):
+            assert cell.metadata["mystnb"]["figure"]["caption"], cell["id"]
+            assert cell.metadata["mystnb"]["image"]["alt"], cell["id"]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_is_small_enough_to_load(name):
+    assert CHAPTERS[name].stat().st_size < 2_000_000
+
+
+def test_a_parameter_means_the_same_in_every_chapter():
+    seen = {}
+    for name in CHAPTERS:
+        for key, value in defaults(name).items():
+            assert seen.setdefault(key, value) == value, f"{key} in {name}"
+
+
+def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhere(tmp_path):
+    name = "02_low_data_transfer"
+    tiny = {**TINY_SOURCE, **TINY[name], "seeds": 1, "target": "faces"}
+    places = {
+        "root": (ROOT, f"chapters/{name}.ipynb"),
+        "chapters": (ROOT / "chapters", f"{name}.ipynb"),
+        "elsewhere": (tmp_path, CHAPTERS[name]),
+    }
+    for place, (cwd, notebook) in places.items():
+        out = tmp_path / f"{place}.ipynb"
+        done = papermill_run(name, out, cwd, notebook, **tiny)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert errors(out) == []
+
+
+def test_chapter_01_runs_with_other_parameters(tmp_path):
+    name = "01_adversarial_training"
+    out = tmp_path / "out.ipynb"
+    tiny = {**TINY_SOURCE, **TINY[name]}
+    done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert errors(out) == []
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [1, -1])
+def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfrozen_blocks):
+    folder = image_folder(tmp_path / "my images")
+    arguments = {**TINY_SOURCE, **TINY["02_low_data_transfer"], "n_max": 0}
+    flags = [f for k, v in arguments.items() for f in ("-y", f"{k}: {v!r}")]
+    out = tmp_path / "out.ipynb"
+    done = run(
+        "02", "-p", "target", "my images", "-p", "unfrozen_blocks", unfrozen_blocks,
+        *flags, "-o", out, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert folder.name in str(nbformat.read(out, as_version=4))
+
+
+def image_folder(path, classes=("left", "right"), each=8):
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (path / name).mkdir(parents=True)
+        for i in range(each):
+            pixels = rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / name / f"{i}.png")
+    return path
+
+
+BAD = {
+    "a misspelt name": (["-p", "unfrozen_block", "1"], "did you mean unfrozen_blocks"),
+    "a wrong type": (["-p", "seeds", "many"], "seeds must be a whole number"),
+    "out of range": (["-p", "unfrozen_blocks", "77"], "-1 to 5"),
+    "a larger N than the set": (["-p", "target", "faces", "-p", "n_max", "5000"], "140"),
+    "an unknown set": (["-p", "target", "digitz"], "microcosm, digits, faces, textures"),
+    "an empty folder": (["-p", "target", "empty"], "empty"),
+    "a folder with one class": (["-p", "target", "one"], "1 class (left)"),
+    "an unreadable image": (["-p", "target", "broken"], "3.png"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_line_and_nothing_is_written(kind, tmp_path):
+    arguments, said = BAD[kind]
+    (tmp_path / "empty").mkdir()
+    image_folder(tmp_path / "one", ["left"])
+    (image_folder(tmp_path / "broken") / "left" / "3.png").write_text("no image")
+    out = tmp_path / "out.ipynb"
+    out.write_text("kept")
+    done = run("02", *arguments, "-o", out, cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(lines) == 1 and said in lines[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert out.read_text() == "kept"
+
+
+def test_an_unknown_chapter_is_named_and_the_known_are_listed():
+    done = run("09")
+    assert done.returncode == 1
+    assert all(name in done.stderr for name in CHAPTERS)

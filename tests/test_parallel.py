@@ -1,0 +1,81 @@
+import os
+import sys
+import types
+
+import pytest
+import torch
+
+from lib.parallel import each
+
+
+def where(value, **_):
+    """Say in which process, with how many threads, a value was doubled."""
+    return 2 * value, os.getpid(), torch.get_num_threads()
+
+
+def fails(value):
+    raise ValueError(f"no {value}")
+
+
+calls = [{"value": v} for v in range(5)]
+
+
+def test_several_processes_of_one_thread_in_the_order_of_the_calls():
+    found = each(where, iter(calls), label="doubled", workers=2)
+    assert [value for value, *_ in found] == [0, 2, 4, 6, 8]
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert {threads for *_, threads in found} == {1}
+    with pytest.raises(ValueError, match="no 0"):
+        each(fails, calls, label="failed", workers=2)
+
+
+@pytest.mark.parametrize("given", [calls, calls[:1]])
+def test_a_single_worker_is_this_process_and_leaves_its_threads_alone(given):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        found = each(where, given, label="doubled", workers=1)
+        assert {process for _, process, _ in found} == {os.getpid()}
+        assert {count for *_, count in found} == {1}
+        with pytest.raises(ValueError, match="no 0"):
+            each(fails, given, label="failed", workers=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("device", ["cuda", torch.device("cuda", 0), "mps"])
+def test_on_another_device_one_after_another_here(device):
+    threads = torch.get_num_threads()
+    found = each(where, calls, label="doubled", device=device, workers=4)
+    assert found == [(2 * v, os.getpid(), threads) for v in range(5)]
+
+
+def test_no_calls():
+    assert each(where, [], label="nothing") == []
+
+
+def test_progress_in_a_notebook_is_one_display(monkeypatch):
+    said = []
+
+    class Line:
+        def update(self, data, **_):
+            said.append(data["text/plain"])
+
+    def display(data, **options):
+        assert options == {"raw": True, "display_id": True}
+        said.append(data["text/plain"])
+        return Line()
+
+    import IPython.display
+
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setattr(IPython.display, "display", display)
+    each(where, calls[:2], label="doubled", workers=1)
+    assert said == ["doubled: 0 of 2", "doubled: 1 of 2", "doubled: 2 of 2"]
+
+
+def test_no_bar_where_nobody_looks(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    each(where, calls[:2], label="doubled", workers=1)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,295 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lib import attacks, models, training
+from lib.attacks import L2, Linf, equal_steps, long_then_short, pgd
+from lib.training import descend, fit, thirds, warm_then_cosine
+
+
+def network(seed=0, width=4):
+    return models.build("small_resnet", 10, seed=seed, width=width)
+
+
+def weights(model):
+    return torch.cat([v.flatten().double() for v in model.state_dict().values()])
+
+
+def fitted(images, **arguments):
+    model = network()
+    fit(model, images, **{"epochs": 1, **arguments})
+    return weights(model)
+
+
+@pytest.fixture(scope="module")
+def few(world):
+    return world[0][:150]
+
+
+def test_natural_training_is_the_same_loop_without_a_ball(few):
+    natural = fitted(few)
+    assert torch.equal(natural, fitted(few, ball=L2(0)))
+    assert torch.equal(natural, fitted(few, ball=Linf(0)))
+    assert not torch.equal(natural, fitted(few, ball=L2(0.1)))
+
+
+@pytest.mark.parametrize("ball", [None, L2(0.2), Linf(4 / 255)])
+def test_same_seed_same_weights_bit_for_bit(few, ball):
+    before = torch.random.get_rng_state()
+    one = fitted(few, ball=ball, seed=5)
+    torch.manual_seed(99)  # the global generator has no say
+    assert torch.equal(one, fitted(few, ball=ball, seed=5))
+    assert not torch.equal(one, fitted(few, ball=ball, seed=6))
+    torch.random.set_rng_state(before)
+
+
+def by_hand(module, batches, rates, weight_decay):
+    """SGD with Nesterov momentum 0.9, written out (Sutskever et al., 2013, as in PyTorch)."""
+    velocity = [torch.zeros_like(p) for p in module.parameters()]
+    module.train()
+    for (x, y), lr in zip(batches, rates, strict=True):
+        loss = cross_entropy(module(x), y)
+        gradients = torch.autograd.grad(loss, list(module.parameters()))
+        with torch.no_grad():
+            for p, g, v in zip(module.parameters(), gradients, velocity, strict=True):
+                g = g + weight_decay * p
+                v.mul_(0.9).add_(g)
+                p.sub_(lr * (g + 0.9 * v))
+    module.eval()
+
+
+def batches_of(n, epochs, sizes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        order, start = torch.randperm(n, generator=generator).tolist(), 0
+        for size in sizes:
+            yield order[start : start + size]
+            start += size
+
+
+def test_descent_is_a_plain_loop(few):
+    few = few[:100]
+    x = training.pixels(few.x)
+    model = network()
+    twin = copy.deepcopy(model)
+    history = descend(
+        model, x, few.y, epochs=2, seed=7, lr=0.05, batch_size=40, weight_decay=0.01,
+        schedule=thirds,
+    )  # fmt: skip
+    order = list(batches_of(100, 2, [34, 33, 33], seed=7))
+    rates = [0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005]
+    by_hand(twin, [(x[b], few.y[b]) for b in order], rates, 0.01)
+    torch.testing.assert_close(weights(model), weights(twin), atol=1e-5, rtol=1e-4)
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert not model.training
+
+
+def test_adversarial_training_is_a_plain_loop_over_worst_cases(few):
+    few, ball = few[:96], L2(0.3)
+    model = network()
+    twin = copy.deepcopy(model)
+    fit(model, few, epochs=2, ball=ball, attack_steps=2, seed=3, lr=0.1, batch_size=48)
+
+    def worst_cases():
+        for step, batch in enumerate(batches_of(96, 2, [48, 48], seed=3)):
+            x, y = few.x[batch].float() / 255, few.y[batch]
+            yield pgd(twin, x, y, ball, steps=2, seed=3 * 1_000_003 + step), y
+
+    rates = [0.1 * warm_then_cosine(step / 4) for step in range(4)]
+    by_hand(twin, worst_cases(), rates, 5e-4)
+    torch.testing.assert_close(weights(model), weights(twin), atol=1e-4, rtol=1e-3)
+
+
+def test_the_attack_leaves_batchnorm_alone(few):
+    # 150 images are three steps an epoch; each updates the running means once, no attack does.
+    model = network()
+    fit(model, few, epochs=2, ball=L2(0.2), attack_steps=3)
+    counts = [v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")]
+    assert len(counts) > 5 and set(map(int, counts)) == {6}
+
+
+def test_history(few):
+    model = network()
+    history = fit(model, few, epochs=3, ball=L2(0.1))
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    for row in history:
+        assert set(row) == {"epoch", "loss", "accuracy", "seconds"}
+        assert 0 < row["loss"] < 10 and 0 <= row["accuracy"] <= 1 and row["seconds"] > 0
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert fit(model, few, epochs=0) == []
+
+
+def test_history_reports_the_images_as_trained_on():
+    # With a learning rate of 0 the model stays, so a naive pass gives the same numbers.
+    x, y = torch.randn(30, 5, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
+    module = nn.Linear(5, 3)
+    settings = {"seed": 0, "lr": 0.0, "batch_size": 7, "weight_decay": 0, "schedule": thirds}
+    (row,) = descend(module, x, y, epochs=1, prepare=lambda b, *_: 2 * b, **settings)
+    logits = module(2 * x)
+    assert row["loss"] == pytest.approx(float(cross_entropy(logits, y).detach()), rel=1e-5)
+    assert row["accuracy"] == pytest.approx(float((logits.argmax(1) == y).double().mean()))
+
+
+def test_it_learns(world, natural, robust):
+    test = world[1]
+    assert training.accuracy(natural, test) > 0.45
+    assert training.accuracy(robust, test) > 0.45
+    withstood = [
+        training.robust_accuracy(model, test, L2(0.25), steps=10) for model in (natural, robust)
+    ]
+    assert withstood[1] > withstood[0] + 0.05 and withstood[1] > 0.3
+
+
+class Seen(nn.Module):
+    """A linear layer that remembers the batches it was fed."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.batches = nn.Linear(1, 2), []
+
+    def forward(self, x):
+        self.batches.append(x.flatten().int().tolist())
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 10, 64, 200])
+def test_batches_hold_every_image_once_and_are_never_of_one(batch_size):
+    for n in [*range(2, 30), 64, 65, 66, 127, 128, 129, 193]:
+        module = Seen()
+        x = torch.arange(n, dtype=torch.float32)[:, None]
+        descend(
+            module, x, torch.arange(n) % 2, epochs=2, seed=0, lr=0.0, batch_size=batch_size,
+            weight_decay=0, schedule=thirds,
+        )  # fmt: skip
+        sizes = [len(batch) for batch in module.batches]
+        assert min(sizes) >= 2 and max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+        order = [i for batch in module.batches for i in batch]
+        first, second = order[:n], order[n:]
+        assert sorted(first) == sorted(second) == list(range(n))
+        assert n < 10 or first != second
+
+
+def test_only_what_requires_gradients_is_trained():
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    module[0].requires_grad_(False)
+    before = copy.deepcopy(module)
+    x, y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    descend(
+        module, x, y, epochs=1, seed=0, lr=0.5, batch_size=20, weight_decay=0.1, schedule=thirds
+    )
+    assert torch.equal(module[0].weight, before[0].weight)
+    assert not torch.equal(module[1].weight, before[1].weight)
+
+
+def test_schedules():
+    found = {0: 1, 0.33: 1, 1 / 3: 0.1, 0.66: 0.1, 2 / 3: 0.01, 1: 0.01}
+    for progress, factor in found.items():
+        assert thirds(progress) == pytest.approx(factor)
+    # As they occur: step k of 3k in all begins the second third, for every k.
+    for k in range(1, 200):
+        assert thirds(k / (3 * k)) == pytest.approx(0.1) == 10 * thirds(2 * k / (3 * k))
+    assert warm_then_cosine(0) == pytest.approx(0.01 / 0.21)
+    assert warm_then_cosine(0.2) == pytest.approx(1)
+    assert warm_then_cosine(1 / 3) == pytest.approx((1 + math.cos(math.pi / 6)) / 2)
+    assert warm_then_cosine(2 / 3) == pytest.approx((1 + math.cos(math.pi * 7 / 12)) / 2)
+    assert warm_then_cosine(1) == pytest.approx(0)
+    assert warm_then_cosine(0.1) < warm_then_cosine(0.19999) <= 1
+
+
+def test_a_run_that_diverges_is_stopped(few):
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch \d; lower lr, now 1000"):
+        fit(network(), few, epochs=5, lr=1e12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"epochs": -1}, "epochs is -1"), ({"ball": L2(0.1), "attack_steps": 0}, "attack_steps is 0")],
+)
+def test_errors(few, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        fit(network(), few, **{"epochs": 1, **arguments})
+
+
+def test_pixels():
+    x = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    found = training.pixels(x)
+    assert found.dtype == torch.float32
+    assert found.flatten().tolist() == pytest.approx([v / 255 for v in range(256)])
+
+
+def test_predictions_one_image_at_a_time(natural, world):
+    images = world[1][:120]
+    with torch.no_grad():
+        slow = [int(natural(x[None].float() / 255).argmax()) for x in images.x]
+    for batch_size in (1, 7, 500):
+        assert training.predict(natural, images, batch_size=batch_size).tolist() == slow
+    share = sum(a == b for a, b in zip(slow, images.y.tolist(), strict=True)) / 120
+    assert training.accuracy(natural, images, batch_size=50) == pytest.approx(share)
+    assert len(training.predict(natural, images[:0])) == 0
+
+
+def test_measuring_changes_nothing(natural, world):
+    model = copy.deepcopy(natural).requires_grad_(True).train()
+    before, modes = weights(model), [m.training for m in model.modules()]
+    training.accuracy(model, world[1][:20])
+    training.robust_accuracy(model, world[1][:20], L2(0.2), steps=2, restarts=2)
+    assert torch.equal(weights(model), before)
+    assert [m.training for m in model.modules()] == modes
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("sizes", [long_then_short, equal_steps])
+@pytest.mark.parametrize("ball", [L2(0.2), Linf(3 / 255)])
+def test_what_withstands_is_what_no_search_fools(natural, world, ball, sizes):
+    images = world[1][:90]
+    found = training.withstands(
+        natural, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2, batch_size=500
+    )
+    kept = training.predict(natural, images) == images.y
+    for restart in range(3):
+        left = kept.nonzero().flatten()
+        x, y = training.pixels(images.x[left]), images.y[left]
+        x_adv = pgd(natural, x, y, ball, steps=4, alpha=sizes(ball.eps, 4), seed=2 + restart)
+        with torch.no_grad():
+            kept[left] = natural(x_adv).argmax(1) == y
+    assert torch.equal(found, kept) and 0 < kept.sum() < 90
+    share = training.robust_accuracy(
+        natural, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2
+    )
+    assert share == pytest.approx(int(kept.sum()) / 90)
+
+
+def test_what_is_lost_is_not_attacked_again(natural, world, monkeypatch):
+    images, attacked = world[1][:60], []
+
+    def watched(model, x, y, *args, **kwargs):
+        attacked.append(len(x))
+        return attacks.pgd(model, x, y, *args, **kwargs)
+
+    monkeypatch.setattr(training, "pgd", watched)
+    shares = [
+        training.robust_accuracy(natural, images, L2(0.15), steps=2, restarts=r) for r in (1, 3)
+    ]
+    assert shares[1] <= shares[0] <= training.accuracy(natural, images)
+    assert attacked[0] == attacked[1] == round(60 * training.accuracy(natural, images))
+    assert attacked[2] == round(60 * shares[0]) >= attacked[3]
+
+
+def test_a_model_that_is_always_wrong_withstands_nothing(natural, world):
+    images = world[1][:30]
+    wrong = type(images)(images.x, (training.predict(natural, images) + 1) % 10, images.classes)
+    assert training.accuracy(natural, wrong) == 0
+    assert training.robust_accuracy(natural, wrong, L2(0.1), steps=2, restarts=2) == 0
+
+
+def test_no_images_to_measure(natural, world):
+    for measure in (
+        lambda images: training.accuracy(natural, images),
+        lambda images: training.robust_accuracy(natural, images, L2(0.1), steps=1),
+    ):
+        with pytest.raises(ValueError, match="there are no images"):
+            measure(world[1][:0])

@@ -1,0 +1,201 @@
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lib import data, freezing, heads, training
+from lib import transfer as transfers
+from lib.images import Images
+from lib.training import thirds
+from lib.transfer import transfer
+
+COLUMNS = {
+    "target", "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size",
+    "weight_decay", "clean_accuracy", "train_accuracy", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", n=200), data.load("digits", "test", n=100)
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+    """What was trained to what on what, model by model: (weights, labels)."""
+    models = []
+
+    def one(module, inputs, y, **settings):
+        history = training.descend(module, inputs, y, **settings)
+        models.append((weights(module), y.tolist()))
+        return history
+
+    def several(given, features, y, **settings):
+        model, accuracy = heads.fit_heads(given, features, y, **settings)
+        for weight, bias, labels in zip(model.weight, model.bias, y, strict=True):
+            models.append(([weight.detach().T.clone(), bias.detach()[0].clone()], labels.tolist()))
+        return model, accuracy
+
+    monkeypatch.setattr(transfers, "descend", one)
+    monkeypatch.setattr(transfers, "fit_heads", several)
+    return models
+
+
+def weights(module):
+    return [v.clone() for v in module.state_dict().values()]
+
+
+def slowly(source, train, test, *, n, unfrozen_blocks, seed, epochs, lr, batch_size, weight_decay):
+    """Fine-tune the whole network in a plain loop, the frozen part run again for each batch."""
+    model = copy.deepcopy(source).requires_grad_(True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.head = nn.Linear(source.head.in_features, len(train.classes))
+    freezing.freeze(model, unfrozen_blocks)
+    images = data.subset(train, n, seed)
+    x, y = images.x.float() / 255, images.y
+    optimiser = torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=lr,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=weight_decay,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    batches = -(-n // batch_size)
+    for epoch in range(epochs):
+        model.train()
+        for step, batch in enumerate(torch.randperm(n, generator=generator).tensor_split(batches)):
+            progress = (epoch * batches + step) / (epochs * batches)
+            optimiser.param_groups[0]["lr"] = lr * thirds(progress)
+            optimiser.zero_grad()
+            cross_entropy(model(x[batch]), y[batch]).backward()
+            optimiser.step()
+    return model.eval(), training.accuracy(model, test)
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1, 5, -1])
+def test_equals_a_slow_twin(robust, digits, tuned, unfrozen_blocks):
+    settings = {
+        "n": 50, "unfrozen_blocks": unfrozen_blocks, "epochs": 3, "lr": 0.05, "batch_size": 20,
+        "weight_decay": 0.01,
+    }  # fmt: skip
+    rows = transfer(robust, digits, seeds=[4, 9], **settings)
+    for (_, row), (found, _) in zip(rows.iterrows(), tuned, strict=True):
+        model, accuracy = slowly(robust, *digits, seed=row["subset_seed"], **settings)
+        _, tail = freezing.split(model, unfrozen_blocks)
+        for ours, expected in zip(found, weights(tail), strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
+        assert row["clean_accuracy"] == pytest.approx(accuracy, abs=0.011)
+    assert rows["subset_seed"].tolist() == [4, 9]
+
+
+def test_one_row_for_each_model(natural, digits):
+    rows = transfer(natural, digits, n=[20, 40], seeds=[0, 3], epochs=2, lr=0.2, batch_size=16)
+    assert isinstance(rows, pd.DataFrame) and set(rows) == COLUMNS
+    assert sorted(zip(rows["n_train"], rows["subset_seed"], strict=True)) == [
+        (20, 0), (20, 3), (40, 0), (40, 3),
+    ]  # fmt: skip
+    assert (rows[["epochs", "lr", "batch_size"]] == [2, 0.2, 16]).all(axis=None)
+    assert (rows["target"] == "images").all() and (rows["unfrozen_blocks"] == 0).all()
+    for share in (rows["clean_accuracy"], rows["train_accuracy"]):
+        assert share.between(0, 1).all()
+    # Each row alone is the same: what else is asked for does not matter.
+    for _, row in rows.iterrows():
+        alone = transfer(
+            natural, digits, n=np.int64(row["n_train"]), seeds=int(row["subset_seed"]), epochs=2,
+            lr=0.2, batch_size=16,
+        )  # fmt: skip
+        for share in ("clean_accuracy", "train_accuracy"):
+            assert alone[share][0] == pytest.approx(row[share], abs=0.011)
+
+
+def test_it_learns_the_target(robust, digits):
+    (row,) = transfer(robust, digits, n=200, epochs=30).to_dict("records")
+    assert row["clean_accuracy"] > 0.45 and row["train_accuracy"] > 0.5
+    (more,) = transfer(robust, digits, n=200, epochs=30, unfrozen_blocks=2).to_dict("records")
+    assert more["train_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 2, -1])
+def test_the_source_is_left_unchanged(natural, digits, unfrozen_blocks):
+    source = copy.deepcopy(natural).requires_grad_(True).train()
+    source.blocks[0].requires_grad_(False).eval()
+    before, modes = weights(source), [m.training for m in source.modules()]
+    trainable = [p.requires_grad for p in source.parameters()]
+    global_state = torch.random.get_rng_state()
+    in_train = transfer(source, digits, n=20, epochs=2, unfrozen_blocks=unfrozen_blocks)
+    assert all(map(torch.equal, weights(source), before))
+    assert [m.training for m in source.modules()] == modes
+    assert [p.requires_grad for p in source.parameters()] == trainable
+    assert all(p.grad is None for p in source.parameters())
+    assert torch.equal(torch.random.get_rng_state(), global_state)
+    # Nor does it matter in which mode, or how frozen, the source came.
+    in_eval = transfer(natural, digits, n=20, epochs=2, unfrozen_blocks=unfrozen_blocks)
+    same = [c for c in in_eval if c != "seconds"]
+    pd.testing.assert_frame_equal(in_train[same], in_eval[same])
+
+
+def test_the_same_subsets_for_every_source(natural, robust, digits, tuned):
+    for source in (natural, robust):
+        transfer(source, digits, n=[20, 40], seeds=[0, 1], epochs=1)
+    labels = [y for _, y in tuned]
+    assert labels[:4] == labels[4:]
+    assert len({tuple(y) for y in labels}) == 4  # another seed, another subset
+    assert not torch.equal(tuned[0][0][0], tuned[4][0][0])  # but other features
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1])
+def test_the_test_set_decides_nothing(natural, digits, tuned, unfrozen_blocks):
+    train, test = digits
+    other = Images(255 - test.x[:60], (test.y[:60] + 3) % 10, test.classes)
+    found = [
+        transfer(natural, (train, part), n=30, epochs=3, unfrozen_blocks=unfrozen_blocks)
+        for part in (test, other)
+    ]
+    (one, _), (two, _) = tuned
+    assert all(map(torch.equal, one, two))
+    assert found[0]["train_accuracy"].equals(found[1]["train_accuracy"])
+    assert not found[0]["clean_accuracy"].equals(found[1]["clean_accuracy"])
+
+
+def test_by_name_and_by_folder(natural, tmp_path):
+    from PIL import Image
+
+    row = transfer(natural, "faces", n=10, epochs=1)
+    pair = transfer(natural, (data.load("faces"), data.load("faces", "test")), n=10, epochs=1)
+    assert row["target"][0] == "faces"
+    assert row["clean_accuracy"].equals(pair["clean_accuracy"])
+    for i in range(8):
+        for name in ("dark", "light"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            colour = 10 * i + (170 if name == "light" else 0)
+            Image.new("L", (9, 9), colour).save(tmp_path / name / f"{i}.png")
+    row = transfer(natural, str(tmp_path), n=12, epochs=150)
+    assert row["target"][0] == str(tmp_path) and row["clean_accuracy"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"n": 201}, "n is 201; allowed are 10, one image a class, to 200"),
+        ({"n": [20, 5]}, "n is 5; allowed are 10"),
+        ({"n": 20, "unfrozen_blocks": 6}, "unfrozen_blocks is 6; allowed are 0"),
+        ({"n": 20, "epochs": 0}, "epochs is 0; fine-tuning needs at least 1"),
+    ],
+)
+def test_errors_before_anything_is_trained(natural, digits, tuned, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        transfer(natural, digits, **arguments)
+    assert tuned == []
+
+
+def test_a_target_that_does_not_fit_together(natural, digits):
+    with pytest.raises(ValueError, match="trains 0, 1, 2, 3, 4, but tests face, no face; both"):
+        transfer(natural, (digits[0], data.load("faces", "test")), n=20)
+    with pytest.raises(ValueError, match="known sets are"):
+        transfer(natural, "digit", n=20)
