@@ -78,9 +78,25 @@ def against_n(frame, ax):
 
 
 def difference_against_n(frame, ax):
-    """Draw paired differences to the natural source, in points, against N."""
+    """Draw paired differences to the natural source, in points, with their intervals, against N.
+
+    frame: as in `bands`. The sources stand side by side at each N, so that whiskers can be read.
+    """
     ax.axhline(0, color=DARK, lw=1, ls="--")
-    bands(frame, ax, x="n_train")
+    sources = list(dict.fromkeys(frame["source"]))
+    for place, source in enumerate(sources):
+        part = frame[frame["source"] == source]
+        shift = 2 ** (0.11 * (place - (len(sources) - 1) / 2))
+        errors = 100 * (part["mean"] - part["low"]), 100 * (part["high"] - part["mean"])
+        ax.errorbar(
+            shift * part["n_train"],
+            100 * part["mean"],
+            yerr=errors,
+            elinewidth=1,
+            lw=1,
+            label=source,
+            **look(source, sources),
+        )
     _doubling_axis(ax, frame["n_train"])
     ax.set(xlabel="training images N", ylabel="accuracy − natural, points")
     return ax

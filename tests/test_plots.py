@@ -44,7 +44,6 @@ def hue(line):
     ("draw", "x", "scale"),
     [
         (plots.against_n, "n_train", 100),
-        (plots.difference_against_n, "n_train", 100),
         (plots.against_eps, "attack_eps", 100),
         (lambda frame, ax: plots.bands(frame, ax, x="k", scale=1), "k", 1),
     ],
@@ -109,10 +108,28 @@ def test_sizes_on_a_doubling_axis(ax):
     assert ax.get_ylabel() == "test accuracy, %"
 
 
-def test_differences_have_a_line_at_nothing(ax):
-    plots.difference_against_n(frame(sources=SOURCES[1:]), ax)
+def test_differences_stand_side_by_side_around_a_line_at_nothing(ax):
+    data = frame(sources=SOURCES[1:])
+    assert plots.difference_against_n(data, ax) is ax
     zero = [line for line in ax.lines if set(line.get_ydata()) == {0}]
     assert len(zero) == 1 and zero[0].get_linestyle() == "--"
+    drawn = {container.get_label(): container.lines for container in ax.containers}
+    assert list(drawn) == SOURCES[1:]
+    places = []
+    for source, (line, _, (whiskers,)) in drawn.items():
+        part = data[data["source"] == source]
+        assert line.get_ydata().tolist() == pytest.approx((100 * part["mean"]).tolist())
+        assert hue(line) == to_hex(plots.look(source, SOURCES[1:])["color"])
+        places.append(np.log2(np.asarray(line.get_xdata(), float) / part["n_train"]))
+        for whisker, x, row in zip(
+            whiskers.get_segments(), line.get_xdata(), part.itertuples(), strict=True
+        ):
+            expected = [[x, 100 * row.low], [x, 100 * row.high]]
+            assert whisker.tolist() == [pytest.approx(end) for end in expected]
+    # Beside one another in the order of the sources, around N, and nearer to it than to 2 N.
+    places = np.array(places)
+    assert (np.diff(places, axis=0) > 0.05).all() and np.abs(places).max() < 0.5
+    assert places.mean() == pytest.approx(0, abs=1e-9)
     assert ax.get_ylabel() == "accuracy − natural, points"
 
 
