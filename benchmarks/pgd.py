@@ -70,10 +70,9 @@ def main():
     model = build(args.arch, 10).to(device).eval()
     x = torch.rand(args.batch, 3, 32, 32, device=device)
     y = torch.randint(0, 10, (args.batch,), device=device)
-    print(
-        f"{args.arch}, batch {args.batch}, K = {STEPS}, {device}, {torch.get_num_threads()} threads,"
-    )
-    print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}")
+    threads, machine = torch.get_num_threads(), platform.processor() or platform.machine()
+    print(f"{args.arch}, batch {args.batch}, K = {STEPS}, on {device}")
+    print(f"torch {torch.__version__}, {threads} threads, {machine}")
     print(f"{'ball':16}{'what':14}{'seconds':>9}{'of the floor':>14}")
     for ball in (L2(0.5), Linf(8 / 255)):
         functions = rivals(model, ball)

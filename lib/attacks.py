@@ -54,19 +54,27 @@ class Linf:
         return delta.clamp(-self.eps, self.eps)
 
 
-def pgd(model, x, y, ball, *, steps, alpha=None, random_start=True, restarts=1, seed=0):
-    """Search the ball around each image for the point of highest loss (Madry et al., 2018, eq. 4).
+BALLS = {"l2": L2, "linf": Linf}
+"""The balls by the names of their norms."""
 
-    model: maps (N, C, H, W) in [0, 1] to logits (N, K); attacked in eval mode, left in its own.
-    x: float (N, C, H, W) in [0, 1]. y: int64 (N,). ball: L2(eps) or Linf(eps). steps: gradient
-    steps, 0 or more. alpha: step size in pixels, the same for all steps or one for each; None
-    is 2.5 · eps / steps. random_start: begin at a random point of the ball, else at x.
-    restarts: independent searches; of each image the worst case is kept: a misclassified point
-    before any other, then the higher loss. seed: of the random starts.
+
+def pgd(model, x, y, ball, *, steps, alpha=None, random_start=True, restarts=1, seed=0):
+    """Search the ball around each image for the point of highest loss.
+
+    Projected gradient descent (Madry et al., 2018, section 2.1).
+
+    model: maps (N, C, H, W) in [0, 1] to logits (N, K); attacked in eval
+    mode, left in its own. x: float (N, C, H, W) in [0, 1]. y: int64 (N,).
+    ball: L2(eps) or Linf(eps). steps: gradient steps, 0 or more. alpha: step
+    size in pixels, the same for all steps or one for each; None is
+    2.5 · eps / steps. random_start: begin at a random point of the ball,
+    else at x. restarts: independent searches; of each image the worst case
+    is kept: a misclassified point before any other, then the higher loss.
+    seed: of the random starts.
 
     Returns x_adv, float (N, C, H, W), inside the ball and [0, 1].
-    Raises ValueError for steps < 0, restarts < 1, alpha < 0, a number of alphas other than that
-    of steps, or pixels outside [0, 1].
+    Raises ValueError for steps < 0, restarts < 1, alpha < 0, a number of
+    alphas other than that of steps, or pixels outside [0, 1].
     """
     alphas = _step_sizes(alpha, ball, steps)
     _check_search(x, steps, alphas, restarts)

@@ -21,8 +21,9 @@ def freeze(model, unfrozen_blocks):
 def split(model, unfrozen_blocks):
     """Split a network into a trunk and a tail, such that model(x) = tail(trunk(x)).
 
-    The trunk holds what `freeze` freezes: its output for an image never changes, so it need run
-    only once an image. Both share the model's parameters; the trunk is in eval mode.
+    The trunk holds what `freeze` freezes: its output for an image never
+    changes, so it need run only once an image. Both share the model's
+    parameters; the trunk is in eval mode.
 
     Returns (trunk, tail). Raises ValueError as `freeze` does.
     """

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+SPLITS = ("train", "test")
+# Share of a set that comes without a split of its own which is kept for testing.
+TEST_SHARE = 0.3
+
 
 @dataclass(frozen=True)
 class Images:
@@ -41,3 +45,18 @@ class Images:
     def __getitem__(self, index):
         """Return the images at `index`: a slice, or a 1-d tensor or list of positions."""
         return Images(self.x[index], self.y[index], self.classes)
+
+
+def held_out(y):
+    """Tell of each image of a set without a split, bool (N,), whether it is kept for testing.
+
+    y: int64 (N,). TEST_SHARE of each class, at least one image, chosen at random but always the
+    same.
+    """
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.zeros(len(y), dtype=torch.bool)
+    for label in y.unique():
+        members = (y == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        chosen[members[: max(1, round(TEST_SHARE * len(members)))]] = True
+    return chosen

@@ -1,8 +1,12 @@
 """Many jobs of one thread each, over all cores, with one line of progress."""
 
+import multiprocessing
 import os
 import sys
+import threading
+import time
 import warnings
+from functools import cache
 
 import torch
 from joblib import Parallel, delayed
@@ -35,7 +39,22 @@ def each(function, calls, *, label, device="cpu", workers=None):
         return list(_told(results, len(calls), label))
 
 
+@cache
+def _end_with_parent():
+    """Let a worker end when the process that started it has been killed and can tell it nothing."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if multiprocessing.current_process().name.startswith("LokyProcess"):
+        threading.Thread(target=watch, daemon=True).start()
+
+
 def _with_one_thread(function, call):
+    _end_with_parent()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -38,14 +38,19 @@ def look(source, sources):
     """Return the colour, line and marker of a source among others.
 
     Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
-    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows: in the order of `sources`.
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows.
     """
     if source in PLAIN:
         return PLAIN[source]
-    family = [s for s in sources if s not in PLAIN and s[:2] == source[:2]]
+    family = sorted({s for s in sources if s not in PLAIN and s[:2] == source[:2]}, key=_radius)
     hue, marker = (BLUE, "D") if source.startswith("ℓ∞") else (VERMILLION, "o")
     shades = sns.light_palette(hue, n_colors=len(family) + 1)[1:]
     return {"color": shades[family.index(source)], "linestyle": "-", "marker": marker}
+
+
+def _radius(source):
+    """Read ε from a source's name, in the unit of its norm: ℓ2 0.25, ℓ∞ 4/255."""
+    return float(source.split()[1].split("/")[0])
 
 
 def bands(frame, ax, *, x, scale=100):
@@ -56,7 +61,7 @@ def bands(frame, ax, *, x, scale=100):
     """
     sources = list(dict.fromkeys(frame["source"]))
     for source in sources:
-        part, style = frame[frame["source"] == source], look(source, sources)
+        part, style = frame[frame["source"] == source].sort_values(x), look(source, sources)
         ax.plot(part[x], scale * part["mean"], label=source, **style)
         ax.fill_between(
             part[x],

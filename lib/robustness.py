@@ -2,10 +2,8 @@
 
 import torch
 
-from lib.attacks import L2, Linf, evaluating, long_then_short, pgd
+from lib.attacks import BALLS, L2, evaluating, long_then_short, pgd
 from lib.training import pixels, predict, robust_accuracy, withstands
-
-BALLS = {"l2": L2, "linf": Linf}
 
 
 def curve(model, images, norm, radii, *, steps, restarts=1, seed=0):
@@ -95,6 +93,8 @@ def independent(model, images, ball, *, steps=100):
         for name, attack in attacks.items():
             # Foolbox is given the images that are still right, all in one batch.
             right = (~lost[name]).nonzero().flatten()
+            if len(right) == 0:
+                continue
             x, y = pixels(images.x[right].to(device)), images.y[right].to(device)
             *_, fooled = attack(target, x, y, epsilons=ball.eps)
             lost[name][right] = fooled.cpu()

@@ -11,16 +11,17 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from lib import fingerprint
-from lib.attacks import L2, Linf
+from lib.attacks import BALLS
 from lib.models import build, choose_device
 from lib.parallel import each
 from lib.training import accuracy, fit, pixels
 
 CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
-BALLS = {"natural": None, "l2": L2, "linf": Linf}
-"""The constraints a source can be trained under."""
+CONSTRAINTS = ("natural", *BALLS)
+"""What a source can be trained under."""
 
 
 def source(
@@ -55,14 +56,14 @@ def source(
     Returns (Network in eval mode, record). Raises ValueError for an unknown constraint, and as
     `fit` and `build` do.
     """
-    if constraint not in BALLS:
-        raise ValueError(f"constraint is {constraint!r}; allowed are {', '.join(BALLS)}")
+    if constraint not in CONSTRAINTS:
+        raise ValueError(f"constraint is {constraint!r}; allowed are {', '.join(CONSTRAINTS)}")
     if (constraint == "natural") != (eps == 0):
         raise ValueError(f"eps is {eps} for {constraint}; natural has 0, l2 and linf more")
     device = choose_device(device)
     parameters = {
-        "constraint": constraint, "eps": eps, "seed": seed, "epochs": epochs,
-        "attack_steps": attack_steps, "arch": arch, "width": width, "lr": lr,
+        "constraint": constraint, "eps": float(eps), "seed": seed, "epochs": epochs,
+        "attack_steps": attack_steps, "arch": arch, "width": width, "lr": float(lr),
         "batch_size": batch_size,
     }  # fmt: skip
     identity = {
@@ -147,14 +148,14 @@ def untrained(train, *, seed=0, arch="small_resnet", width=None, device="auto"):
 
 def _train(model, train, test, parameters):
     """Train the model in place, and return what is worth recording of it."""
-    make_ball = BALLS[parameters["constraint"]]
+    natural = parameters["constraint"] == "natural"
     start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)  # the last bits of a sum depend on the number of threads
     try:
         history = fit(
             model,
             train,
-            ball=make_ball(parameters["eps"]) if make_ball else None,
+            ball=None if natural else BALLS[parameters["constraint"]](parameters["eps"]),
             **{k: parameters[k] for k in ("epochs", "attack_steps", "seed", "lr", "batch_size")},
         )
     finally:
@@ -175,11 +176,16 @@ def _read(model, path, identity):
         content = path.read_bytes()
         if any(record[key] != value for key, value in identity.items()):
             raise ValueError("it records other parameters than its name says")
-        if record["sha256"] != hashlib.sha256(content).hexdigest():
-            raise ValueError("its weights are not those that were written")
-        model.load_state_dict(safetensors.torch.load(content), strict=True)
+        if record["sha256"] != _checksum(record, content):
+            raise ValueError("its weights or its record are not those that were written")
+        weights = safetensors.torch.load(content)
+        # Before anything is copied: training must start from the weights as built.
+        shapes = ({k: v.shape for k, v in w.items()} for w in (weights, model.state_dict()))
+        if next(shapes) != next(shapes):
+            raise ValueError("its weights are those of another network")
+        model.load_state_dict(weights)
         return record
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         warnings.warn(f"{path} is not used but trained anew: {error}", stacklevel=4)
         return None
 
@@ -188,9 +194,15 @@ def _write(model, path, record):
     """Store weights and record; the weights last, since it is they that are looked for."""
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     content = safetensors.torch.save(weights)
-    record["sha256"] = hashlib.sha256(content).hexdigest()
+    record["sha256"] = _checksum(record, content)
     _replace(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
     _replace(path, content)
+
+
+def _checksum(record, content):
+    """Hash the weights and all that is recorded of them."""
+    said = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode() + content).hexdigest()
 
 
 def _replace(path, content):

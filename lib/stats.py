@@ -51,9 +51,8 @@ def percent(summaries, key):
 
 
 def in_points(row):
-    """Write a difference with its interval in points of percent: +4.2 [+1.0, +7.4]."""
-    mean, low, high = (100 * row[key] for key in ("mean", "low", "high"))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    """Write a difference in points of percent, with half its interval's width: +4.2 ± 3.2."""
+    return f"{100 * row['mean']:+.1f} ± {100 * (row['high'] - row['mean']):.1f}"
 
 
 def summary(rows, value, by, *, seed="source_seed"):

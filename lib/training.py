@@ -24,17 +24,20 @@ def fit(
 ):
     """Train the model in place on images, or on their worst cases in a ball.
 
-    Minimises the mean of max over ‖δ‖ ≤ ε of the cross-entropy at x + δ (Madry et al., 2018,
-    eq. 2.1); the inner maximum by PGD from a random start, against the model in eval mode.
-    Without a ball, or with ε = 0, this is natural training.
+    Minimises the mean of max over ‖δ‖ ≤ ε of the cross-entropy at x + δ
+    (Madry et al., 2018, eq. 2.1); the inner maximum by PGD from a random
+    start, against the model in eval mode. Without a ball, or with ε = 0,
+    this is natural training.
 
-    model: Network; its device is used. images: Images. epochs: passes over the images. ball: L2
-    or Linf. attack_steps: PGD steps an image and epoch. seed: of batches and random starts.
-    lr: largest learning rate, shaped over the run by `schedule` (default `warm_then_cosine`).
-    batch_size: images a step, at most.
+    model: Network; its device is used. images: Images. epochs: passes over
+    the images. ball: L2 or Linf. attack_steps: PGD steps an image and epoch.
+    seed: of batches and random starts. lr: largest learning rate, shaped
+    over the run by `schedule` (default `warm_then_cosine`). batch_size:
+    images a step, at most.
 
-    Returns one dict an epoch: epoch, loss, accuracy (on the images as trained on), seconds.
-    Raises ValueError for epochs < 0, attack_steps < 1, or a loss that is no longer finite.
+    Returns one dict an epoch: epoch, loss, accuracy (on the images as
+    trained on), seconds. Raises ValueError for epochs < 0, attack_steps < 1,
+    or a loss that is no longer finite.
     """
     if ball is not None and attack_steps < 1:
         raise ValueError(f"attack_steps is {attack_steps}; adversarial training needs at least 1")

@@ -1,5 +1,7 @@
 """Figures that a reader moves with a slider, in Jupyter and in the static page alike."""
 
+import base64
+import html
 import io
 
 import ipywidgets
@@ -34,10 +36,10 @@ def _pairs(options, figures):
 
 
 def _picture(figure, alt):
-    """Render a figure as an image widget, and close it."""
+    """Render a figure as an HTML image with an alternative text, and close it."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=80)
     plt.close(figure)
-    return ipywidgets.Image(
-        value=out.getvalue(), format="png", tooltip=alt, layout={"width": "100%"}
-    )
+    source = base64.b64encode(out.getvalue()).decode()
+    # Not an Image widget: that one has no alternative text.
+    return ipywidgets.HTML(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}">')

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from lib import training
+from lib import microcosm, models, training
 from lib.attacks import (
     L2,
     Linf,
@@ -387,16 +387,25 @@ def test_a_radius_that_makes_no_sense_is_refused(kind, eps):
         kind(eps)
 
 
+@pytest.fixture(scope="module")
+def source():
+    """A robust source as the chapters train it, on 3,000 images: less than a minute."""
+    model = models.build("small_resnet", 10, seed=0)
+    training.fit(model, microcosm.draw(3000, 0), epochs=6, ball=L2(0.25), attack_steps=2)
+    return model.requires_grad_(False)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@names
-def test_autoattack_finds_hardly_more(robust, world, ball):
-    images = world[1][:256]
-    ours = training.withstands(robust, images, ball, steps=50, restarts=5)
+@pytest.mark.parametrize("ball", [L2(0.25), Linf(2 / 255)], ids=["l2", "linf"])
+def test_autoattack_finds_hardly_more(source, ball):
+    # About four minutes each on one core. First measured: ours 84.8, AutoAttack 83.6 in the ℓ2
+    # ball, 83.6 and 82.4 in the other.
+    images = microcosm.draw(256, 1)
+    ours = training.robust_accuracy(source, images, ball, steps=50, restarts=2)
     norm = "L2" if isinstance(ball, L2) else "Linf"
-    attack = torchattacks.AutoAttack(plain(robust), norm=norm, eps=ball.eps, n_classes=10, seed=0)
-    x, y = training.pixels(images.x), images.y
-    theirs = robust(attack(x, y)).argmax(1) == y
-    ours, theirs = float(ours.double().mean()), float(theirs.double().mean())
+    attack = torchattacks.AutoAttack(plain(source), norm=norm, eps=ball.eps, n_classes=10, seed=0)
+    theirs = right(source, attack(training.pixels(images.x), images.y), images.y)
     print(f"{norm}: ours {ours:.3f}, AutoAttack {theirs:.3f}")
     assert abs(ours - theirs) <= 0.02
+    assert 0.5 < theirs < training.accuracy(source, images) - 0.05

@@ -1,5 +1,8 @@
 import os
+import signal
+import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -79,3 +82,38 @@ def test_no_bar_where_nobody_looks(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     each(where, calls[:2], label="doubled", workers=1)
     assert capsys.readouterr() == ("", "")
+
+
+def sleeps(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(120)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, 'tests')\n"
+        "from lib.parallel import each; from test_parallel import sleeps\n"
+        f"each(sleeps, [{{'folder': pathlib.Path({str(tmp_path)!r})}}] * 2, label='x', workers=2)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert within(60, lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert within(20, lambda: not any(map(alive, workers)))
+
+
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def within(seconds, happens):
+    """Wait for something to happen."""
+    end = time.monotonic() + seconds
+    while not happens() and time.monotonic() < end:
+        time.sleep(0.2)
+    return happens()

@@ -84,7 +84,6 @@ def test_looks():
     assert len({to_hex(look["color"]) for look in found.values()}) == len(SOURCES)
 
 
-@pytest.mark.xfail(strict=True)
 def test_the_order_of_the_rows_does_not_matter():
     (_, one), (_, two) = plt.subplots(), plt.subplots()
     plots.against_n(frame(), one)

@@ -131,7 +131,6 @@ def test_independent_attacks_agree_with_ours(robust, world):
     assert abs(rows[-1]["accuracy"] - ours) <= 0.04
 
 
-@pytest.mark.xfail(strict=True)
 def test_independent_attacks_where_nothing_is_left(natural, world):
     images = world[1][:20]
     wrong = Images(images.x, (training.predict(natural, images) + 1) % 10, images.classes)

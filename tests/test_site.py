@@ -156,6 +156,17 @@ FORMULAE = """() => [...document.querySelectorAll("main .math")].map(math => ({
 }))"""
 
 # Whatever dims or recolours a picture, on itself or on anything around it.
+# A picture that is squeezed into its column lies: a disc becomes an egg, a slope a cliff.
+DISTORTED = """() => [...document.querySelectorAll("main img")].filter(picture => {
+    if (!picture.naturalWidth || !picture.checkVisibility()) return false
+    const style = getComputedStyle(picture)
+    const inner = side => parseFloat(style[side[0]]) - parseFloat(style[side[1]])
+        - parseFloat(style[side[2]])
+    const ratio = inner(["width", "paddingLeft", "paddingRight"])
+        / inner(["height", "paddingTop", "paddingBottom"])
+    return Math.abs(ratio / (picture.naturalWidth / picture.naturalHeight) - 1) > 0.02
+}).map(picture => picture.src.slice(0, 80))"""
+
 DIMMED = """() => [...document.querySelectorAll("main img")].filter(picture => {
     for (let part = picture; part; part = part.parentElement) {
         const style = getComputedStyle(part);
@@ -204,6 +215,7 @@ def test_a_page_is_whole_without_a_network(show, name, scheme):
         assert formula["drawn"] and not formula["wrong"], formula
     assert page.evaluate(DIMMED) == []
     assert page.evaluate(MISSING) == []
+    assert page.evaluate(DISTORTED) == []
 
 
 @pytest.mark.browser

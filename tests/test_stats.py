@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lib.stats import best, in_points, interval, paired, summary, verdict
+from lib.stats import best, in_points, interval, paired, percent, summary, tally, verdict
 
 
 def frame(sources=("natural", "robust"), seeds=4, subsets=3, sizes=(20, 40), noise=0.01):
@@ -167,4 +167,15 @@ def test_verdict(low, high, said):
 
 def test_in_points():
     row = pd.Series({"mean": 0.0421, "low": -0.0104, "high": 0.0738})
-    assert in_points(row) == "+4.2 [-1.0, +7.4]"
+    assert in_points(row) == "+4.2 ± 3.2"
+
+
+def test_tally():
+    rows = pd.DataFrame({"low": [1.0, -1.0, -3.0, 2.0], "high": [2.0, 1.0, -2.0, 3.0]})
+    assert tally(rows) == "higher at 2 of 4 sizes, lower at 1 of 4 sizes"
+    assert tally(rows[:0]) == "not measured in this run"
+
+
+def test_percent():
+    rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
+    assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))

@@ -11,7 +11,7 @@ from lib import data, freezing, heads, training
 from lib import transfer as transfers
 from lib.images import Images
 from lib.training import thirds
-from lib.transfer import transfer
+from lib.transfer import transfer, transfer_all
 
 COLUMNS = {
     "target", "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size",
@@ -199,3 +199,18 @@ def test_a_target_that_does_not_fit_together(natural, digits):
         transfer(natural, (digits[0], data.load("faces", "test")), n=20)
     with pytest.raises(ValueError, match="known sets are"):
         transfer(natural, "digit", n=20)
+
+
+def test_a_plan_gives_the_rows_of_its_calls_side_by_side(natural, robust, digits):
+    settings = {"target": digits, "n": [20, 40], "epochs": 2}
+    plan = [
+        ({"source": name, "source_seed": s}, {"source": model, "seeds": [s, s + 1], **settings})
+        for s, (name, model) in enumerate({"natural": natural, "robust": robust}.items())
+    ]
+    rows = transfer_all(plan, label="fine-tuned")
+    assert list(rows["source"]) == ["natural"] * 4 + ["robust"] * 4
+    assert list(rows["source_seed"]) == [0] * 4 + [1] * 4
+    alone = transfer(robust, digits, n=[20, 40], seeds=[1, 2], epochs=2)
+    found = rows[rows["source"] == "robust"].reset_index(drop=True)
+    same = ["n_train", "subset_seed", "clean_accuracy"]
+    pd.testing.assert_frame_equal(found[same], alone[same])
