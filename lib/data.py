@@ -13,7 +13,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 NAMES = ("microcosm", "digits", "faces", "textures")
 TARGETS = NAMES[1:]
 # The microcosm has no end; these are what a split holds unless n asks for another number.
-MICROCOSM_SIZE = {"train": 3000, "test": 1000}
+MICROCOSM_SIZE = {"train": 2500, "test": 1000}
 
 
 def load(name_or_path, split="train", *, n=None, seed=0, size=32):

@@ -83,7 +83,7 @@ def independent(model, images, ball, *, steps=100):
         "DDN": foolbox.attacks.DDNAttack(steps=steps),
         "DeepFool": foolbox.attacks.L2DeepFoolAttack(steps=steps),
         "Carlini–Wagner": foolbox.attacks.L2CarliniWagnerAttack(
-            binary_search_steps=5, steps=steps, stepsize=0.02, initial_const=1.0
+            binary_search_steps=3, steps=steps, stepsize=0.02, initial_const=1.0
         ),
     }
     device = next(model.parameters()).device

@@ -96,7 +96,7 @@ def test_faces_are_told_from_patches():
 
 def test_the_microcosm_by_name():
     train, test = load("microcosm"), load("microcosm", "test")
-    assert (len(train), len(test)) == (3000, 1000)
+    assert (len(train), len(test)) == (2500, 1000)
     assert not set(pixels(train)) & set(pixels(test))
     assert train.classes == microcosm.CLASSES
     assert torch.equal(load("microcosm", n=70).x, train.x[:70])
