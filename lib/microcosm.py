@@ -28,8 +28,8 @@ def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=0
     """Draw n labelled images of 32 × 32 pixels.
 
     n: number of images. seed: the same seed draws the same images, and the first n of a longer
-    draw. shape: int64 (n,) class indices 0 to 9, or None for balanced random classes; texture:
-    int64 (n,), or None for the texture of the same class as the shape. contrast: range of the
+    draw. shape: class indices 0 to 9, int64 (n,) or one for all, or None for balanced random
+    classes; texture: likewise, or None for that of the shape's class. contrast: range of the
     shape's difference from its background, in pixel values of [0, 1]; (0, 0) leaves no shape.
     amplitude: of the grating, in pixel values: each image has its own, from 0 to twice this; 0
     leaves no texture.
@@ -64,6 +64,7 @@ def _indices(name, value, n):
     if value is None:
         return None
     value = torch.as_tensor(value, dtype=torch.int64)
+    value = value.expand(n) if value.ndim == 0 else value
     expected = f"expected {n} class indices of 0 to {len(CLASSES) - 1}"
     if value.shape != (n,):
         raise ValueError(f"{name} has shape {tuple(value.shape)}; {expected}")

@@ -8,22 +8,24 @@ import ipywidgets
 from matplotlib import pyplot as plt
 
 
-def slider(label, options, figures):
+def slider(label, options, figures, *, start=0):
     """Put figures on top of one another, the one shown chosen by a slider.
 
     label: of the slider. options: what the slider says at each position. figures: a matplotlib
-    figure each, closed here. Linked in the browser, so that no kernel is needed to move it.
+    figure each, closed here. start: the position shown first. Linked in the browser, so that no
+    kernel is needed to move it.
 
     Returns a widget. Raises ValueError where there are not as many options as figures.
     """
     pages = [_picture(figure, f"{label} {option}") for option, figure in _pairs(options, figures)]
     chooser = ipywidgets.SelectionSlider(
         options=[(str(option), i) for i, option in enumerate(options)],
+        value=start,
         description=label,
         style={"description_width": "initial"},
         layout={"width": "min(100%, 32em)"},
     )
-    stack = ipywidgets.Stack(pages, selected_index=0)
+    stack = ipywidgets.Stack(pages, selected_index=start)
     ipywidgets.jslink((chooser, "index"), (stack, "selected_index"))
     return ipywidgets.VBox([chooser, stack])
 

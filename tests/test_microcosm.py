@@ -139,3 +139,9 @@ def test_errors(arguments, said):
     with pytest.raises(ValueError, match=said) as raised:
         microcosm.draw(**{"n": 5, "seed": 0, **arguments})
     assert "\n" not in str(raised.value)
+
+
+def test_one_class_for_all_images():
+    one = draw(7, 3, shape=2, texture=5)
+    each = draw(7, 3, shape=torch.full((7,), 2), texture=torch.full((7,), 5))
+    assert torch.equal(one.x, each.x) and one.y.tolist() == [2] * 7

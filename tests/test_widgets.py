@@ -72,3 +72,8 @@ def test_equal_options_are_told_apart():
 def test_one_option_for_each_figure(options, count):
     with pytest.raises(ValueError, match=f"{len(options)} options for {count} figures"):
         slider("ε", options, figures(count))
+
+
+def test_another_picture_may_be_shown_first():
+    chooser, stack = slider("ε", [0, 0.25, 0.5], figures(3), start=2).children
+    assert chooser.index == stack.selected_index == 2
