@@ -9,6 +9,8 @@ import warnings
 from functools import cache
 
 import torch
+from IPython import get_ipython
+from IPython.display import display
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -65,11 +67,9 @@ def _with_one_thread(function, call):
 
 def _told(results, total, label):
     """Pass the results on, and say how many are there: a bar in a terminal, else one line."""
-    if "ipykernel" not in sys.modules:
+    if not hasattr(get_ipython(), "kernel"):  # no notebook
         yield from tqdm(results, total=total, desc=label, disable=not sys.stderr.isatty())
         return
-    from IPython.display import display
-
     # One display, updated in place: a bar would leave each of its states in the notebook.
     line = display({"text/plain": f"{label}: 0 of {total}"}, raw=True, display_id=True)
     for count, result in enumerate(results, start=1):

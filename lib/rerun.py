@@ -10,7 +10,7 @@ import papermill
 from lib import execution, fingerprint, notebooks, parameters
 
 RULES = {
-    "list": parameters.each(lambda name, value: None),
+    "list": parameters.each(lambda name, value: None, empty=True),
     "int": parameters.integer(),
     "float": parameters.number(),
     "bool": parameters.flag,

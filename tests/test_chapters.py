@@ -21,7 +21,7 @@ CHAPTERS = chapters(ROOT)
 TINY_SOURCE = {"n_source": 60, "l2": [0.25], "linf": [], "seeds": 2, "source_epochs": 1}
 TINY = {
     "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
-    "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_epochs": 1, "n_max": 16},
+    "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
 }
 
 
