@@ -8,6 +8,7 @@ import types
 import pytest
 import torch
 
+from lib import parallel
 from lib.parallel import each
 
 
@@ -70,16 +71,16 @@ def test_progress_in_a_notebook_is_one_display(monkeypatch):
         said.append(data["text/plain"])
         return Line()
 
-    import IPython.display
-
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    monkeypatch.setattr(IPython.display, "display", display)
+    shell = types.SimpleNamespace(kernel="a kernel")
+    monkeypatch.setattr(parallel, "get_ipython", lambda: shell)
+    monkeypatch.setattr(parallel, "display", display)
     each(where, calls[:2], label="doubled", workers=1)
     assert said == ["doubled: 0 of 2", "doubled: 1 of 2", "doubled: 2 of 2"]
 
 
-def test_no_bar_where_nobody_looks(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+def test_no_bar_where_nobody_looks(capsys):
+    import ipykernel  # noqa: F401  that it is imported does not make a notebook
+
     each(where, calls[:2], label="doubled", workers=1)
     assert capsys.readouterr() == ("", "")
 
