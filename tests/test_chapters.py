@@ -40,10 +40,22 @@ def defaults(name):
 ENVIRONMENT = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
 
 
+def flags(parameters):
+    """Write parameters, lists too, as papermill and the runner both take them."""
+    return [flag for k, v in parameters.items() for flag in ("-y", f"{k}: {v!r}")]
+
+
 def papermill_run(name, out, cwd, notebook, **parameters):
-    flags = [f for k, v in parameters.items() for f in ("-y", f"{k}: {v!r}")]
     return subprocess.run(
-        [sys.executable, "-m", "papermill", str(notebook), str(out), "--no-progress-bar", *flags],
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(notebook),
+            str(out),
+            "--no-progress-bar",
+            *flags(parameters),
+        ],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -135,11 +147,10 @@ def test_chapter_01_runs_with_other_parameters(tmp_path):
 def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfrozen_blocks):
     folder = image_folder(tmp_path / "my images")
     arguments = {**TINY_SOURCE, **TINY["02_low_data_transfer"], "n_max": 0}
-    flags = [f for k, v in arguments.items() for f in ("-y", f"{k}: {v!r}")]
     out = tmp_path / "out.ipynb"
     done = run(
         "02", "-p", "target", "my images", "-p", "unfrozen_blocks", unfrozen_blocks,
-        *flags, "-o", out, cwd=tmp_path,
+        *flags(arguments), "-o", out, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert folder.name in str(nbformat.read(out, as_version=4))
