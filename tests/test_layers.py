@@ -12,15 +12,32 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
-    {"images", "fingerprint", "parameters", "parallel", "quoting"},
-    {"microcosm", "folders", "data", "models", "attacks", "stats", "plots", "widgets"},
+    {"images", "files", "fingerprint", "parameters", "parallel", "quoting"},
+    {
+        "microcosm",
+        "folders",
+        "data",
+        "models",
+        "attacks",
+        "stats",
+        "plots",
+        "widgets",
+        "cues",
+        "conflicts",
+        "stimuli",
+        "shape_bias",
+        "cue_plots",
+    },  # fmt: skip,
     {"training", "freezing", "heads"},
-    {"sources", "transfer", "robustness"},
+    {"sources", "transfer", "robustness", "cue_use"},
 ]
-# The imports within a layer: the microcosm and folders are among the sets that `data` loads.
+# The imports within a layer: the microcosm and folders are among the sets that `data` loads, ...
 WITHIN = {("data", "microcosm"), ("data", "folders")}
+# ... and conflicts are drawn, or read from a folder of stimuli; every figure has one look.
+WITHIN |= {("conflicts", "microcosm"), ("stimuli", "conflicts"), ("stimuli", "folders")}
+WITHIN |= {("cue_plots", "plots")}
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
-RUNNER_USES = RUNNER | {"fingerprint", "parameters"}
+RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
 
 
