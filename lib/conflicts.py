@@ -47,26 +47,27 @@ def drawn(n, seed, *, amplitude=microcosm.AMPLITUDE):
     )
 
 
-def phase_against_amplitude(images, n, seed):
+def phase_against_amplitude(images, n, seed, *, pairs=None):
     """Join the phase spectrum of one image with the amplitude spectrum of one of another class.
 
     Phase carries where edges are, amplitude how strong each orientation and frequency is
     (Oppenheim and Lim, 1981). This needs no style network, but it is not texture transfer:
     amplitude also holds contrast and colour, and phase also holds where a texture's elements lie.
 
-    images: Images of at least two classes. n: number of conflicts. seed: of their choice.
+    images: Images of at least two classes. n: number of conflicts. seed: of their choice. pairs:
+    the classes wanted, (phase, amplitude), int64 (n,) each, or None for all pairs of different
+    classes equally often.
 
     Returns Conflicts: `shape` is the class of the phase, `texture` that of the amplitude; each
-    cue alone is the image it was taken from. Raises ValueError for n < 1 or images of one class.
+    cue alone is the image it was taken from. Raises ValueError for n < 1, images of one class and
+    classes without images.
     """
     present = images.y.unique()
     if len(present) < 2:
         raise ValueError(f"the images are of {len(present)} class; a conflict needs two")
-    first, second = _pairs(n, len(present), seed)
+    wanted = pairs or tuple(present[cue] for cue in _pairs(n, len(present), seed))
     generator = torch.Generator().manual_seed(seed)
-    phase, amplitude = (
-        _one_of_each(images.y, present[classes], generator) for classes in (first, second)
-    )
+    phase, amplitude = (_one_of_each(images.y, classes, generator) for classes in wanted)
     x_phase, x_amplitude = (images.x[chosen].float() for chosen in (phase, amplitude))
     spectrum = torch.polar(torch.fft.fft2(x_amplitude).abs(), torch.fft.fft2(x_phase).angle())
     x = torch.fft.ifft2(spectrum).real.round().clamp(0, 255).to(torch.uint8)
@@ -93,6 +94,8 @@ def _one_of_each(y, wanted, generator):
     chosen = torch.empty(len(wanted), dtype=torch.int64)
     for label in wanted.unique():
         members, places = (y == label).nonzero().flatten(), wanted == label
+        if len(members) == 0:
+            raise ValueError(f"no image is of class {int(label)}, of which a cue is wanted")
         draw = torch.randint(len(members), (int(places.sum()),), generator=generator)
         chosen[places] = members[draw]
     return chosen

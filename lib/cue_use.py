@@ -2,10 +2,12 @@
 
 import torch
 
+from lib import microcosm
 from lib.attacks import evaluating
+from lib.conflicts import drawn, phase_against_amplitude
 from lib.images import Images
 from lib.shape_bias import by_class, decided, shape_bias
-from lib.stimuli import decide
+from lib.stimuli import decide, read_mapping, read_stimuli
 from lib.training import accuracy, pixels
 
 
@@ -59,14 +61,35 @@ def bias(model, conflicts, *, mapping=None):
     }
 
 
-def without_cues(model, images, versions):
-    """Measure the accuracy on images with a cue taken away.
+def accuracies(model, versions):
+    """Measure the accuracy on several versions of images, each with another cue taken away.
 
-    images: Images, for their labels. versions: {key: uint8 (N, 3, H, W)}, as `lib.cues` makes.
+    versions: {key: Images}, as made by `lib.cues`.
 
     Returns one dict each: version (its key), accuracy (0 to 1).
     """
-    return [
-        {"version": key, "accuracy": accuracy(model, Images(x, images.y, images.classes))}
-        for key, x in versions.items()
-    ]
+    return [{"version": key, "accuracy": accuracy(model, v)} for key, v in versions.items()]
+
+
+def pulled_apart(kind, images, n, *, seed=0, mapping=None):
+    """Return conflicts of the kind asked for, and how a model of the images' classes answers them.
+
+    kind: "drawn" (the microcosm's, for models of its classes), "phase" (phase of one of the
+    images against amplitude of another) or a folder of published stimuli. images: Images of the
+    classes the model knows. n: number of conflicts to draw or make. mapping: CSV for a folder of
+    stimuli, as of `lib.stimuli.read_mapping`, or None.
+
+    Returns (Conflicts, mapping or None). Raises ValueError for drawn conflicts of other classes
+    than the microcosm's, and as the functions do that make or read them.
+    """
+    if kind == "drawn":
+        if images.classes != microcosm.CLASSES:
+            raise ValueError(
+                "conflicts can only be drawn of the microcosm's classes, not of "
+                f"{', '.join(images.classes[:5])}; use phase, or a folder of stimuli"
+            )
+        return drawn(n, seed), None
+    if kind == "phase":
+        return phase_against_amplitude(images, n, seed), None
+    found = read_stimuli(kind, images.x.shape[-1])
+    return found, read_mapping(mapping, images.classes, found.classes)

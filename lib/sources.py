@@ -13,15 +13,27 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from torch.backends import cudnn
 
-from lib import files, fingerprint
+from lib import data, files, fingerprint
 from lib.attacks import BALLS
 from lib.models import build, choose_device
 from lib.parallel import each
+from lib.parameters import integer, numbers, one_of
 from lib.training import accuracy, fit, pixels
 
 CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
 CONSTRAINTS = ("natural", *BALLS)
 """What a source can be trained under."""
+RULES = {
+    "source_data": data.known,
+    "n_source": integer(0, 10**7),
+    "l2": numbers(0.001, 100),
+    "linf": numbers(0.0001, 1, empty=True),
+    "seeds": integer(1, 1000),
+    "source_epochs": integer(1, 10_000),
+    "attack_steps": integer(1, 1000),
+    "device": one_of("auto", "cpu", "cuda"),
+}
+"""What `lib.parameters.check` allows for the parameters by which every chapter chooses sources."""
 
 
 def source(

@@ -62,6 +62,15 @@ def test_only_classes_that_have_images(mixed):
     assert set(found.shape.tolist()) == set(found.texture.tolist()) == {2, 7}
 
 
+def test_wanted_pairs(mixed):
+    images, _ = mixed
+    pairs = torch.tensor([1, 1, 4]), torch.tensor([1, 2, 0])
+    found = phase_against_amplitude(images, 3, 0, pairs=pairs)
+    assert torch.equal(found.shape, pairs[0]) and torch.equal(found.texture, pairs[1])
+    with pytest.raises(ValueError, match="no image is of class 4, of which a cue is wanted"):
+        phase_against_amplitude(images[images.y != 4], 3, 0, pairs=pairs)
+
+
 def test_the_seed_decides(mixed):
     images, found = mixed
     assert torch.equal(found.x, phase_against_amplitude(images, 50, 1).x)

@@ -2,12 +2,14 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from lib import conflicts, cue_use, data
+from lib import conflicts, data, training
 from lib.attacks import evaluating
 from lib.conflicts import Conflicts
-from lib.cue_use import answers, bias, without_cues
+from lib.cue_use import accuracies, answers, bias, pulled_apart
+from lib.images import Images
 
 
 class Table(nn.Module):
@@ -69,7 +71,7 @@ def test_a_mapping_translates():
 
 def test_answers_are_those_of_the_model_in_eval_mode(natural, world):
     images = world[1][:50]
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(natural):
         expected = natural(images.x / 255).argmax(1)
     assert torch.equal(answers(natural, images.x, batch_size=7), expected)
 
@@ -79,14 +81,37 @@ def test_a_trained_network_knows_one_cue_at_least(natural):
     assert max(row["shape_known"], row["texture_known"]) > 0.5 and row["decided_of_all"] > 0.5
 
 
-def test_without_cues_counts_each_version(natural, world):
-    model, images = natural, world[1][:100]
-    versions = {"same": images.x, ("blank", 0): torch.full_like(images.x, 127)}
-    rows = without_cues(model, images, versions)
+def test_accuracies_of_each_version(natural, world):
+    images = world[1][:100]
+    blank = Images(torch.full_like(images.x, 127), images.y, images.classes)
+    rows = accuracies(natural, {"same": images, ("blank", 0): blank})
     assert [row["version"] for row in rows] == ["same", ("blank", 0)]
-    assert rows[0]["accuracy"] == cue_use.accuracy(model, images)
-    blank = answers(model, torch.full_like(images.x[:1], 127))
-    assert rows[1]["accuracy"] == pytest.approx(float((images.y == blank).double().mean()))
+    assert rows[0]["accuracy"] == training.accuracy(natural, images)
+    (answer,) = answers(natural, blank.x[:1])
+    assert rows[1]["accuracy"] == pytest.approx(float((images.y == answer).double().mean()))
+
+
+@pytest.mark.parametrize("kind", ["drawn", "phase"])
+def test_conflicts_by_name(kind, world):
+    found, mapping = pulled_apart(kind, world[1], 20, seed=2)
+    made = {
+        "drawn": lambda: conflicts.drawn(20, 2),
+        "phase": lambda: conflicts.phase_against_amplitude(world[1], 20, 2),
+    }[kind]()
+    assert torch.equal(found.x, made.x) and mapping is None
+
+
+def test_published_conflicts_by_folder(tmp_path, world):
+    (tmp_path / "star").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "star" / "star1-disc2.png")
+    found, mapping = pulled_apart(str(tmp_path), world[1], 20)
+    assert found.classes == ("disc", "star") and len(found) == 1
+    assert mapping.tolist() == [0, -1, -1, -1, -1, 1, -1, -1, -1, -1]
+
+
+def test_drawn_conflicts_of_other_classes_are_refused():
+    with pytest.raises(ValueError, match="only be drawn of the microcosm's classes, not of 0, 1"):
+        pulled_apart("drawn", data.load("digits", "test"), 20)
 
 
 def test_photographs_give_conflicts_too():

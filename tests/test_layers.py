@@ -135,7 +135,7 @@ def probe(modules):
 
 
 def test_importing_touches_no_disk_network_or_gpu():
-    drawing = {"plots", "widgets", "quoting"}
+    drawing = {"plots", "cue_plots", "widgets", "quoting"}
     computing = set.union(*LAYERS) - drawing
     found = probe(sorted(computing))
     assert found == {"files": [], "net": [], "slow": [], "cuda": False}
