@@ -80,7 +80,7 @@ def against_bias(rows, ax, *, x="shape_bias_of_all", y="clean_accuracy"):
 
 
 def against_amplitude(frame, ax, *, zero=False):
-    """Draw means in % with their intervals against the amplitude of the microcosm's texture.
+    """Draw means in % with their intervals against the mean amplitude of the microcosm's texture.
 
     frame: columns source, amplitude, mean, low, high (0 to 1). zero: mark where nothing differs.
     """
@@ -94,5 +94,5 @@ def against_amplitude(frame, ax, *, zero=False):
             part["amplitude"], 100 * part["mean"], yerr=errors, capsize=3, label=source,
             **look(source, sources),
         )  # fmt: skip
-    ax.set(xlabel="mean amplitude of the texture, pixel values in [0, 1]")
+    ax.set(xlabel="amplitude of the texture")
     return ax

@@ -5,7 +5,6 @@ import torch
 from lib import microcosm
 from lib.attacks import evaluating
 from lib.conflicts import drawn, phase_against_amplitude
-from lib.images import Images
 from lib.shape_bias import by_class, decided, shape_bias
 from lib.stimuli import decide, read_mapping, read_stimuli
 from lib.training import accuracy, pixels

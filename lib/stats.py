@@ -60,15 +60,18 @@ def in_points(row):
     return f"{100 * row['mean']:+.1f} ± {100 * (row['high'] - row['mean']):.1f}"
 
 
-def summary(rows, value, by, *, seed="source_seed"):
+def summary(rows, value, by, *, seed="source_seed", limits=(-np.inf, np.inf)):
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
     rows: DataFrame, one row per model. value: the column to average, first within each `seed`.
+    limits: what the value cannot leave, as (0, 1) for a share near one of its ends; Student's
+    intervals, which do not know that, are cut there.
 
     Returns a DataFrame of the columns `by`, mean, low, high (95 %) and seeds, their number.
     """
     means = rows.groupby([*by, seed], sort=False, observed=True)[value].mean().reset_index()
-    return _over_seeds(means, value, by)
+    found = _over_seeds(means, value, by)
+    return found.assign(**{side: found[side].clip(*limits) for side in ("low", "high")})
 
 
 def paired(rows, value, by, *, source="source", reference="natural", seed="source_seed"):
