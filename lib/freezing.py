@@ -1,4 +1,6 @@
-"""Freezing a network block by block, and splitting it into a frozen trunk and a trained tail."""
+"""Freezing a network block by block; splitting it into a frozen trunk and a trained tail."""
+
+import copy
 
 from torch import nn
 
@@ -33,6 +35,23 @@ def split(model, unfrozen_blocks):
         return nn.Sequential(model.normalise, *below, model.pool).eval(), nn.Sequential(model.head)
     trunk = nn.Sequential(model.normalise, *below).eval()
     return trunk, nn.Sequential(*above, model.pool, model.head)
+
+
+def join(model, tail):
+    """Put a trained tail on the trunk it was trained on: what `split` took apart.
+
+    model: the Network that was split, left unchanged. tail: of any number of blocks, with a head
+    of any number of classes.
+
+    Returns a Network in eval mode, which shares no memory with either.
+    """
+    joined, (*above, head) = copy.deepcopy(model), copy.deepcopy(tail)
+    blocks = above[:-1]  # without the pooling
+    first = len(joined.blocks) - len(blocks)
+    for index, block in enumerate(blocks, start=first):
+        joined.blocks[index] = block
+    joined.head = head
+    return joined.eval()
 
 
 def _frozen_blocks(model, unfrozen_blocks):
