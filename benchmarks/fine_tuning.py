@@ -1,0 +1,147 @@
+"""Fine-tuning on a frozen trunk that runs once an image, beside the loop that runs it every epoch.
+
+The naive loop freezes in the usual way, no gradient below the tail, and feeds images to the whole
+network in every epoch. What arithmetic alone allows is the ratio of the floating-point operations
+of the two: once the trunk is free, a step of the tail is what remains, and no cache makes that
+cheaper. Then many heads: trained together, and one after another on the same cached outputs. Each
+row is a median of interleaved repetitions in this process.
+"""
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+import warnings
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from lib import data, models, sources
+from lib.freezing import freeze, split
+from lib.heads import fit_heads
+from lib.training import accuracy, descend, pixels, thirds
+from lib.transfer import freeze_below, transfer
+
+warnings.filterwarnings("ignore")
+SETTINGS = {"lr": 0.1, "batch_size": 128, "weight_decay": 5e-4}
+
+
+def whole_network(source, train, unfrozen_blocks):
+    """Freeze a copy of the source, with a new head for the target's classes."""
+    model = copy.deepcopy(source).requires_grad_(True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = nn.Linear(source.head.in_features, len(train.classes))
+    model.head = head.to(source.head.weight.device)
+    return freeze(model, unfrozen_blocks)
+
+
+def naive(source, train, test, unfrozen_blocks, epochs):
+    """Run the frozen trunk in every epoch; return the test accuracy."""
+    model = whole_network(source, train, unfrozen_blocks)
+    prepare, schedule = (lambda x, y, step: pixels(x)), thirds
+    order = data.choose(train, len(train), 0)  # the order in which `transfer` takes them
+    descend(
+        model, train.x[order], train.y[order], epochs=epochs, seed=0, prepare=prepare,
+        schedule=schedule, **SETTINGS,
+    )  # fmt: skip
+    return accuracy(model, test)
+
+
+def cached(source, train, test, unfrozen_blocks, epochs):
+    """Run the trunk once an image; return the test accuracy."""
+    found = transfer(
+        source, (train, test), n=len(train), unfrozen_blocks=unfrozen_blocks, epochs=epochs,
+        **SETTINGS,
+    )  # fmt: skip
+    return found["clean_accuracy"][0]
+
+
+def operations(source, train, unfrozen_blocks):
+    """Count the operations of a step of the whole frozen network over those of its tail."""
+    model = whole_network(source, train, unfrozen_blocks).train()
+    x, y = pixels(train.x[:16]).to(model.head.weight.device), train.y[:16]
+    y = y.to(x.device)
+    trunk, tail = split(model, unfrozen_blocks)
+    with torch.no_grad():
+        below = trunk(x)
+    counts = []
+    for module, inputs in ((model, x), (tail, below)):
+        with FlopCounterMode(display=False) as counter:
+            cross_entropy(module(inputs), y).backward()
+        counts.append(counter.get_total_flops())
+    return counts[0] / counts[1]
+
+
+def together(heads, features, y, epochs):
+    """Train the heads side by side; return the mean training accuracy of their last epoch."""
+    settings = {"epochs": epochs, "seeds": range(len(heads)), "schedule": thirds, **SETTINGS}
+    return float(fit_heads(heads, features, y, **settings)[1].mean())
+
+
+def one_by_one(heads, features, y, epochs):
+    """Train the heads one after another; return the same."""
+    settings = {"epochs": epochs, "schedule": thirds, **SETTINGS}
+    return statistics.fmean(
+        descend(copy.deepcopy(head), *given, seed=seed, **settings)[-1]["accuracy"]
+        for seed, (head, *given) in enumerate(zip(heads, features, y, strict=True))
+    )
+
+
+def race(rounds, slow, fast):
+    """Time two functions in turn; return (median seconds of each, median ratio, their results)."""
+    times, results = ([], []), [None, None]
+    for _ in range(rounds):
+        for which, function in enumerate((slow, fast)):
+            start = time.perf_counter()
+            results[which] = function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[which].append(time.perf_counter() - start)
+    ratio = statistics.median(s / f for s, f in zip(*times, strict=True))
+    return *map(statistics.median, times), ratio, *results
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--arch", default="small_resnet")
+    parser.add_argument("--n", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--heads", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    device = models.choose_device(args.device)
+    source = sources.untrained(data.load("microcosm", n=500), arch=args.arch, device=device)
+    train = data.subset(data.load("digits"), args.n, seed=0)
+    test = data.load("digits", "test")
+    machine, threads = platform.processor() or platform.machine(), torch.get_num_threads()
+    print(f"{args.arch} on {device}, digits, N = {args.n}, {args.epochs} epochs")
+    print(f"torch {torch.__version__}, {threads} threads, {machine}")
+    print(f"{'what':34}{'naive s':>9}{'ours s':>9}{'times':>8}{'allowed':>9}   accuracies, %")
+    line = "{:34}{:9.2f}{:9.2f}{:8.1f}{:>9}   {:.1f} {:.1f}"
+    for k, what in ((0, "cached trunk, head only"), (1, "cached trunk, one block unfrozen")):
+        call = (source, train, test, k, args.epochs)
+        slow, fast, ratio, *found = race(args.rounds, partial(naive, *call), partial(cached, *call))
+        allowed = f"{operations(source, train, k):,.1f}"
+        print(line.format(what, slow, fast, ratio, allowed, *(100 * share for share in found)))
+    _, (below,) = freeze_below(source, 0, [train])
+    features, y = below.expand(args.heads, *below.shape), train.y.to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        heads = [nn.Linear(below.shape[1], 10).to(device) for _ in range(args.heads)]
+    call = (heads, features, y.expand(args.heads, -1), args.epochs)
+    slow, fast, ratio, *found = race(
+        args.rounds, partial(one_by_one, *call), partial(together, *call)
+    )
+    what = f"{args.heads} heads together"
+    print(line.format(what, slow, fast, ratio, "", *(100 * share for share in found)))
+
+
+if __name__ == "__main__":
+    main()
