@@ -26,6 +26,11 @@ TINY = {
         "n_conflicts": 40, "n_tested": 20, "n_few": [4, 8], "subsets": 1, "epochs": 2,
         "doses": [0.0], "dose_seeds": 1, "target": "faces",
     },
+    "05_what_transfers": {
+        "target": "faces", "curve_n": 8, "record_at": [1], "depths": [0, -1], "depth_n": [4, 8],
+        "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1, "more_linf": [],
+        "n_max": 8, "subsets": 1, "epochs": 2,
+    },
 }  # fmt: skip
 
 
@@ -141,7 +146,7 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
         assert errors(out) == []
 
 
-@pytest.mark.parametrize("name", ["01_adversarial_training", "03_shape_bias"])
+@pytest.mark.parametrize("name", ["01_adversarial_training", "03_shape_bias", "05_what_transfers"])
 def test_a_chapter_runs_with_other_parameters(name, tmp_path):
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name]}
