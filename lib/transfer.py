@@ -56,9 +56,11 @@ def transfer(
     device = next(source.parameters()).device
     with evaluating(source):  # and back in the modes it came in
         trunk, above = split(source, unfrozen_blocks)
+        # Of a large target only what is trained on runs through the trunk.
+        used = torch.cat([members.flatten() for members in chosen.values()]).unique()
         below_train, below_test = (
-            _outputs(trunk, (pixels(x.to(device)) for x in images.x.split(500)))
-            for images in (train, test)
+            _outputs(trunk, (pixels(x.to(device)) for x in batches))
+            for batches in ((train.x[part] for part in used.split(500)), test.x.split(500))
         )
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
     fit_all = _fit_heads if unfrozen_blocks == 0 else _fit_tails
@@ -67,7 +69,8 @@ def transfer(
         start = time.perf_counter()
         tails = [_new_tail(above, len(train.classes), seed) for seed in seeds]
         y = train.y[members].to(device)
-        found = list(fit_all(tails, below_train, members, y, below_test, seeds, settings))
+        place = torch.searchsorted(used, members)  # `used` is sorted
+        found = list(fit_all(tails, below_train, place, y, below_test, seeds, settings))
         seconds = (time.perf_counter() - start) / len(seeds)
         for seed, (predicted, fitted) in zip(seeds, found, strict=True):
             rows.append(

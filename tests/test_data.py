@@ -5,11 +5,20 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import data, folders, microcosm
+from lib import data, decoded, downloads, microcosm, pictures
 from lib.data import choose, doubling, load, subset
 from lib.images import Images
 
 RED = (200, 30, 30)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A store of decoded images, and a folder of downloads, of this test alone."""
+    root = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(decoded, "CACHE", root / "images")
+    monkeypatch.setattr(downloads, "FOLDER", root / "downloads")
+    return root
 
 
 def save(path, color=RED, size=(12, 10), mode="RGB", **options):
@@ -203,7 +212,7 @@ def test_any_size_is_scaled_and_cropped(folder, given, size):
     save(folder / "big cats" / "0.png", size=given)
     images = load(folder, size=size)
     assert images.x.shape == (14, 3, size, size)
-    x = folders.read_image(folder / "big cats" / "0.png", size)
+    x = pictures.read_image(folder / "big cats" / "0.png", size)
     assert torch.equal(x, torch.tensor(RED, dtype=torch.uint8)[:, None, None].expand_as(x))
 
 
@@ -214,7 +223,7 @@ def test_the_centre_is_kept(tmp_path):
         wide[:, 20 * c : 20 * c + 20, c] = 255
     for name, pixel in (("wide.png", wide), ("tall.png", wide.transpose(1, 0, 2))):
         Image.fromarray(pixel).save(tmp_path / name)
-        x = folders.read_image(tmp_path / name, 10)
+        x = pictures.read_image(tmp_path / name, 10)
         assert torch.equal(x[1, 2:8, 2:8], torch.full((6, 6), 255, dtype=torch.uint8))
         assert x[0, 2:8, 2:8].max() == x[2, 2:8, 2:8].max() == 0
 
@@ -246,7 +255,7 @@ GREY = (77, 77, 77)  # what becomes of RED in most kinds of grey is not exactly 
 )
 def test_any_mode_and_format(folder, mode, name, colour):
     path = save(folder / "big cats" / name, RED if colour is None else colour, mode=mode)
-    x = folders.read_image(path, 16)
+    x = pictures.read_image(path, 16)
     assert x.dtype == torch.uint8 and x.shape == (3, 16, 16)
     if colour is not None:
         expected = torch.tensor(colour).view(3, 1, 1).expand_as(x)
@@ -263,11 +272,11 @@ def test_deep_greys_are_scaled_not_cut_off(tmp_path):
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "32.tif")  # mode I
     Image.fromarray((ramp / 65535).astype(np.float32)).save(tmp_path / "float.tif")  # mode F
     for name in ("16.png", "32.tif", "float.tif"):
-        x = folders.read_image(tmp_path / name, 8)
+        x = pictures.read_image(tmp_path / name, 8)
         assert np.abs(x[0].numpy() - expected).max() <= 1, name
     # By what the mode can hold, not by the brightest pixel of each image.
     Image.fromarray(ramp // 10).save(tmp_path / "dark.png")
-    assert folders.read_image(tmp_path / "dark.png", 8).max() == 25
+    assert pictures.read_image(tmp_path / "dark.png", 8).max() == 25
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -282,9 +291,9 @@ def test_what_is_transparent_is_white(tmp_path):
     palette.save(tmp_path / "palette.png", transparency=3)
     palette.save(tmp_path / "palette.gif", transparency=3)
     for name in ("clear.png", "grey.png", "palette.png", "palette.gif"):
-        assert folders.read_image(tmp_path / name, 8).min() == 255, name
+        assert pictures.read_image(tmp_path / name, 8).min() == 255, name
     mixed = [round(255 + (c - 255) * 128 / 255) for c in RED]
-    found = folders.read_image(tmp_path / "half.png", 8)[:, 0, 0].int()
+    found = pictures.read_image(tmp_path / "half.png", 8)[:, 0, 0].int()
     assert (found - torch.tensor(mixed)).abs().max() <= 1
 
 
@@ -294,14 +303,14 @@ def test_a_turned_photograph_is_turned_back(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # "rotated by 180°"
     Image.fromarray(pixel).save(tmp_path / "turned.jpg", exif=exif)
-    x = folders.read_image(tmp_path / "turned.jpg", 20).float()
+    x = pictures.read_image(tmp_path / "turned.jpg", 20).float()
     assert x[:, :8].mean() < 20 and x[:, 12:].mean() > 235
 
 
 def test_of_an_animation_the_first_frame(tmp_path):
     frames = [Image.new("RGB", (9, 9), c) for c in (RED, (0, 0, 250))]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
-    x = folders.read_image(tmp_path / "x.gif", 9)
+    x = pictures.read_image(tmp_path / "x.gif", 9)
     assert torch.equal(x[:, 0, 0], torch.tensor(RED, dtype=torch.uint8))
 
 
@@ -376,7 +385,7 @@ def test_an_unknown_set(tmp_path, monkeypatch):
             load(name)
         said = one_line(error)
         assert repr(str(name)) in said and str(tmp_path) in said
-        assert said.endswith("known sets are microcosm, digits, faces, textures")
+        assert f"known sets are {', '.join(data.NAMES)}" in said
 
 
 def test_the_rule_for_a_parameter(folder):
@@ -533,7 +542,7 @@ def test_a_damaged_image_is_read_or_named_but_nothing_else(tmp_path, suffix):
             content[place : place + 1] = bytes([rng.integers(256)])
         path.write_bytes(content)
         try:
-            assert folders.read_image(path, 8).shape == (3, 8, 8)
+            assert pictures.read_image(path, 8).shape == (3, 8, 8)
         except ValueError as error:
             assert str(path) in str(error) and "\n" not in str(error)
             named += 1
