@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,8 +22,10 @@ PATIENCE = 30
 """Seconds without an answer after which the network counts as missing."""
 MISSING = (RuntimeError, OSError, ValueError, KeyError, EOFError)
 """What torchvision raises where files are missing, damaged or half there."""
-KEPT = (".gz", ".tgz", ".tar", ".zip", ".mat", "meta.bin")
-"""What is downloaded, or laid there by hand; all other files are unpacked from these."""
+BROKEN = (HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+"""What it raises besides where a connection or an archive breaks off."""
+ARCHIVES = (".gz", ".tgz", ".tar", ".zip", ".mat")
+"""What is downloaded, or laid there by hand; other files are unpacked from these."""
 
 
 def opened(name, title, make, files):
@@ -49,10 +52,10 @@ def opened(name, title, make, files):
         try:
             with _impatient(), _told(title):
                 make(partial, download=True)
-        except (*MISSING, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        except MISSING + BROKEN as error:
             raise ValueError(
-                f"{title} is not there and cannot be downloaded "
-                f"({' '.join(str(error).split())}); put {' and '.join(files)} into {root}"
+                f"{title} is missing or damaged in {root} and cannot be downloaded "
+                f"({' '.join(str(error).split())}); put there {' and '.join(files)}"
             ) from None
         _move(partial, root)
     return make(root, download=False)
@@ -62,14 +65,17 @@ def _begin(root):
     """Make the folder to unpack in, with all archives there are and nothing half unpacked."""
     partial = root / PARTIAL
     partial.mkdir(parents=True, exist_ok=True)
-    for file in partial.rglob("*"):
-        if file.is_file() and not file.name.endswith(KEPT):
-            file.unlink()
-    for file in root.rglob("*"):
-        place = partial / file.relative_to(root)
-        if file.name.endswith(KEPT) and partial not in file.parents and not place.exists():
+    for path in sorted(partial.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif not (path.is_dir() or path.name.endswith(ARCHIVES)):
+            path.unlink()
+    for path in root.rglob("*"):
+        place = partial / path.relative_to(root)
+        given = path.is_file() and path.name.endswith((*ARCHIVES, "meta.bin"))  # ImageNet's table
+        if given and partial not in path.parents and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(file.resolve(), place)
+            os.link(path.resolve(), place)
     return partial
 
 
@@ -79,6 +85,8 @@ def _move(source, target):
         place = target / item.name
         if item.is_dir() and place.is_dir():
             _move(item, place)
+        elif place.exists() and place.samefile(item):
+            item.unlink()  # an archive that was laid there, and linked
         else:
             item.replace(place)
     source.rmdir()
