@@ -128,7 +128,7 @@ def _write(path, identity, described, count, block):
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, header)
     partial, journal = path.with_suffix(".partial"), path.with_suffix(".journal")
-    sums = _finished(partial, journal, identity, head.tell(), BLOCK * held)
+    sums = _finished(partial, journal, identity, head.getvalue(), BLOCK * held)
     free = shutil.disk_usage(CACHE).free
     if (left := (count - BLOCK * len(sums)) * held) > free:
         raise ValueError(
@@ -155,19 +155,19 @@ def _write(path, identity, described, count, block):
     journal.unlink()
 
 
-def _finished(partial, journal, identity, start, length):
+def _finished(partial, journal, identity, head, length):
     """Return the checksums of the blocks that a run which was killed has finished."""
     sums = []
     try:
         said, *lines = journal.read_text(encoding="utf-8").splitlines()
-        if json.loads(said) == identity:
-            with partial.open("rb") as file:
-                file.seek(start)
-                for line in lines:
-                    content = file.read(length)
-                    if not content or zlib.crc32(content) != int(line):
-                        break
-                    sums.append(int(line))
+        with partial.open("rb") as file:
+            if json.loads(said) != identity or file.read(len(head)) != head:
+                return []
+            for line in lines:
+                content = file.read(length)
+                if not content or zlib.crc32(content) != int(line):
+                    break
+                sums.append(int(line))
     except (OSError, ValueError):
         pass  # what cannot be read is decoded again
     return sums
@@ -200,7 +200,7 @@ def _read(path, identity):
             return None  # images were changed, added or removed, or are decoded in another way
         return _checked(path, record), record
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        warnings.warn(f"{path} is not used but decoded anew: {error}", stacklevel=5)
+        warnings.warn(f"{path} is not used but decoded anew: {error}", stacklevel=6)
         return None
 
 
