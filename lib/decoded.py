@@ -217,7 +217,7 @@ def _checked(path, record):
             x[part] = stored[part]
         return zlib.crc32(x[part])
 
-    # Most of the time passes in copies and checksums, which other threads need not wait for.
+    # Copies and checksums take most of the time, and let other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if list(pool.map(checksum, range(0, len(x), BLOCK))) != record["crc32"]:
             raise ValueError("its pixels are not those that were written")
@@ -231,7 +231,7 @@ def _sum(record):
 
 
 def _images(x, y, classes, path):
-    """Make Images of pixels in memory, or Mapped ones."""
+    """Make Images of pixels in memory, else Mapped ones."""
     if isinstance(x, np.memmap):
         return _mapped(path, y, classes)
     return Images(torch.from_numpy(x), y, classes)
