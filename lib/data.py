@@ -57,7 +57,7 @@ def load(name_or_path, split="train", *, n=None, seed=0, size=32):
 def _from_files(found, split, n, seed, size):
     """Load images that are files of their own: choose first, then decode."""
     if isinstance(found, Path):
-        root = str(found.resolve())
+        root = str(found)
         files, y, classes = folders.list_folder(found, split)
     else:
         root = found
@@ -80,7 +80,7 @@ def find(name_or_path):
         return plain
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return path
+        return path.resolve()
     near = difflib.get_close_matches(plain, NAMES, n=1)
     raise ValueError(
         f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import socket
 import sys
 import tarfile
@@ -75,7 +76,10 @@ def _begin(root):
         given = path.is_file() and path.name.endswith((*ARCHIVES, "meta.bin"))  # ImageNet's table
         if given and partial not in path.parents and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path.resolve(), place)
+            try:
+                os.link(path.resolve(), place)
+            except OSError:  # not every disk has links
+                shutil.copy(path, place)
     return partial
 
 
@@ -86,7 +90,7 @@ def _move(source, target):
         if item.is_dir() and place.is_dir():
             _move(item, place)
         elif place.exists() and place.samefile(item):
-            item.unlink()  # an archive that was laid there, and linked
+            item.unlink()  # what was laid there, and linked
         else:
             item.replace(place)
     source.rmdir()

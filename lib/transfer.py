@@ -33,7 +33,8 @@ def transfer(
     The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
     blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: the test set is read once, at the
-    end. The frozen trunk runs once an image, and its output is kept.
+    end. The frozen trunk runs once an image that is trained on or tested, and its output is kept,
+    as float32 on the source's device.
 
     source: Network, left unchanged; its device is used. target: name or folder as in
     `lib.data.load`, or a pair of Images (train, test). n: number of training images, or several.
@@ -56,7 +57,6 @@ def transfer(
     device = next(source.parameters()).device
     with evaluating(source):  # and back in the modes it came in
         trunk, above = split(source, unfrozen_blocks)
-        # Of a large target only what is trained on runs through the trunk.
         used = torch.cat([members.flatten() for members in chosen.values()]).unique()
         below_train, below_test = (
             _outputs(trunk, (pixels(x.to(device)) for x in batches))
