@@ -12,6 +12,7 @@ import os
 import shutil
 import warnings
 import zlib
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ import PIL
 import torch
 import torchvision
 from filelock import FileLock
-from joblib import Parallel, delayed
 
 from lib import fingerprint
 from lib.images import Images
@@ -174,17 +174,27 @@ def _finished(partial, journal, identity, head, length):
 
 
 def _decoded(block, starts, count, label):
-    """Decode the blocks on every core, in order, and tell how many are done."""
-    threads = torch.get_num_threads()
+    """Decode the blocks on every core, in order and few at a time, and tell how many are done."""
+    threads, cores, ahead = torch.get_num_threads(), os.cpu_count(), deque()
     torch.set_num_threads(1)  # each of the threads below computes on one core
+    pool = ThreadPoolExecutor(cores)
+
+    def in_turn():
+        for start in starts:
+            ahead.append(pool.submit(block, start, min(start + BLOCK, count)))
+            if len(ahead) > 2 * cores:  # no more than can be written as fast
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
     try:
-        pool = Parallel(n_jobs=os.cpu_count(), prefer="threads", return_as="generator")
-        found = pool(delayed(block)(start, min(start + BLOCK, count)) for start in starts)
+        found = in_turn()
         if len(starts) > 1:
             found = told(found, len(starts), f"{label}, blocks of {BLOCK} images decoded")
         for x in found:
             yield x.contiguous().numpy()
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
 
 

@@ -270,6 +270,22 @@ def test_a_bad_image_loses_none_that_are_done(folder, cache, decoding):
     assert torch.equal(load(folder, size=8).x, by_hand(folder))
 
 
+def test_no_more_is_decoded_than_can_be_written(monkeypatch):
+    """On a slow disk, what waits to be written must not fill the memory."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    begun = []
+
+    def block(start, stop):
+        begun.append(start)
+        return torch.tensor([start, stop])
+
+    found = decoded._decoded(block, range(0, 400, 4), 399, "images")
+    for i in range(100):
+        assert next(found).tolist() == [4 * i, min(4 * i + 4, 399)]
+        assert len(begun) <= i + 4
+    assert next(found, None) is None and begun == list(range(0, 400, 4))
+
+
 def test_a_disk_that_is_too_full(folder, cache, monkeypatch):
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 3000}))
     with pytest.raises(
