@@ -30,8 +30,8 @@ def by_drawer(files, y):
 class Known:
     """A set of torchvision, and what its class does not tell in one way for all.
 
-    title: as people write it. make: its class. read: of `lib.layouts`. files: what is downloaded,
-    below the set's folder. train, test: how the class is asked for each; several parts are
+    title: as people write it. make: its class. read: of `lib.layouts`. files: what can be laid
+    by hand, below the set's folder. train, test: how the class is asked for each; several parts are
     joined. divided: for a set without a split, tells which images are kept for testing.
     """
 
@@ -95,8 +95,9 @@ SETS = {
         ({"split": "trainval"},),
     ),
     "food101": Known("Food101", datasets.Food101, layouts.listed, ("food-101.tar.gz",)),
+    # Unpacked, since versions of torchvision differ in the archive.
     "caltech101": _divided(
-        "Caltech101", datasets.Caltech101, layouts.caltech, "caltech101/caltech-101.zip"
+        "Caltech101", datasets.Caltech101, layouts.caltech, "caltech101/101_ObjectCategories"
     ),
     "imagenet": Known(
         "ImageNet", layouts.ImageNet, layouts.imagenet,

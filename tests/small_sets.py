@@ -335,9 +335,8 @@ def lay_archives(source, root, files):
             pack(target, source, ["gzip"])
         elif name.endswith("ubyte.gz"):
             target.write_bytes(gzip.compress((source / name).with_suffix("").read_bytes()))
-        elif name == "caltech101/caltech-101.zip":
-            pack(source / "caltech-101" / "101.tar.gz", base, ["101_ObjectCategories"])
-            pack(target, source, ["caltech-101"])
+        elif (source / name).is_dir():
+            shutil.copytree(source / name, target)
         elif name.startswith("ILSVRC"):
             _lay_imagenet(source, target)
         elif CONTENTS[name]:

@@ -101,7 +101,8 @@ def test_archives_laid_by_hand_are_unpacked(name, folder, tmp_path, monkeypatch)
     held, classes = getattr(small_sets, name)(tmp_path / "unpacked", monkeypatch)
     files = torchvision_sets.SETS[name].files
     small_sets.lay_archives(tmp_path / "unpacked", folder / name, files)
-    laid_by_hand = {file: (folder / name / file).read_bytes() for file in files}
+    paths = [path for path in (folder / name / file for file in files) if path.is_file()]
+    laid_by_hand = {path: path.read_bytes() for path in paths}
     small_sets.believe_archives(monkeypatch)
     for split in ("train", "test"):
         images = load(name, split, size=20)
@@ -109,8 +110,7 @@ def test_archives_laid_by_hand_are_unpacked(name, folder, tmp_path, monkeypatch)
         if split in held:
             assert len(images) == len(held[split])
     assert not list((folder / name).rglob(".partial/*"))
-    for file, content in laid_by_hand.items():
-        assert (folder / name / file).read_bytes() == content
+    assert all(path.read_bytes() == content for path, content in laid_by_hand.items())
     # Nothing but its own files: not one that is unpacked lies elsewhere than in the real set.
     unpacked = {
         p.relative_to(tmp_path / "unpacked") for p in (tmp_path / "unpacked").rglob("*.jpg")
