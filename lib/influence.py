@@ -62,32 +62,45 @@ def head_influence(
     dtype, device = _kind(train_features)
     train = _checked("training", Seen(train_features, train_probs, train_y), device)
     test = _checked("test", Seen(test_features, test_probs, test_y), device)
-    for name, one, other in (
-        ("features", *_widths(train, test, 0)),
-        ("classes", *_widths(train, test, 1)),
-    ):
-        if one != other:
-            raise ValueError(
-                f"training images have {one} {name}, test images {other}; both must come from one head"
-            )
+    _fit_together(train, test)
+    if cutoff is not None:
+        (scores,) = head_influences(train, test, [{"damping": damping, "cutoff": cutoff}])
+        return scores.to(dtype)
     residuals, h = _factors(train)
-    test_residuals, test_h = _factors(test)
-    solve = _inverse(train, h, damping, cutoff)
-    scores = torch.zeros(len(test_h), len(h), dtype=dtype, device=device)
+    solve = _inverse(h, train.probs, damping)
+    scores = torch.empty(len(test.y), len(h), dtype=dtype, device=device)
     for start in range(0, len(h), CHUNK):
         columns = slice(start, start + CHUNK)
-        solved = solve(_outer(residuals[columns], h[columns]))  # (C − 1, d + 1, n)
-        for first in range(0, len(test_h), CHUNK):
-            rows = slice(first, first + CHUNK)
-            # g_i = residual ⊗ h: a product for each contrast, and the test gradients never exist.
-            part = h.new_zeros(len(test_h[rows]), solved.shape[2])
-            for residual, block in zip(test_residuals[rows].T, solved, strict=True):
-                part.addmm_(residual[:, None] * test_h[rows], block)
-            scores[rows, columns] = part
+        scores[:, columns] = _products(test, solve(_outer(residuals[columns], h[columns])))
     return scores
 
 
-def self_influence(features, probs, y, *, damping, cutoff=None):
+def head_influences(train, test, rules):
+    """Yield the scores (N_test, N_train) under each of several rules, for a small head.
+
+    One eigendecomposition of the Hessian serves all of them; it costs many times what one inverse
+    does, and memory for several Hessians.
+
+    train, test: Seen. rules: dicts of damping and, where singular values are cut, cutoff. The rest:
+    as in `head_influence`.
+    """
+    device = torch.as_tensor(train[0]).device
+    train, test = _checked("training", train, device), _checked("test", test, device)
+    _fit_together(train, test)
+    for rule in rules:
+        _allowed(**rule)
+    residuals, h = _factors(train)
+    values, vectors = torch.linalg.eigh(contrast_hessian(h, train.probs))
+    gradients = _outer(residuals, h)
+    projected = vectors.T @ gradients.flatten(0, 1)
+    for rule in rules:
+        damped = values + rule["damping"]
+        kept = damped >= (rule.get("cutoff") or 0) * damped[-1]
+        solved = vectors[:, kept] @ (projected[kept] / damped[kept, None])
+        yield _products(test, solved.view_as(gradients))
+
+
+def self_influence(features, probs, y, *, damping):
     """Return the influence (N,) of each training image on its own loss, never negative.
 
     The arguments and what is raised: as in `head_influence`, of whose scores of the training
@@ -96,7 +109,7 @@ def self_influence(features, probs, y, *, damping, cutoff=None):
     dtype, device = _kind(features)
     train = _checked("training", Seen(features, probs, y), device)
     residuals, h = _factors(train)
-    solve = _inverse(train, h, damping, cutoff)
+    solve = _inverse(h, train.probs, damping)
     found = []
     for start in range(0, len(h), CHUNK):
         columns = slice(start, start + CHUNK)
@@ -111,7 +124,7 @@ def head_gradients(features, probs, y):
     Arguments as in `head_influence`.
     """
     errors = probs - torch.nn.functional.one_hot(y, probs.shape[1])
-    return errors[:, :, None] * _with_one(features)[:, None, :]
+    return errors[:, :, None] * with_one(features)[:, None, :]
 
 
 def head_hessian(features, probs):
@@ -120,10 +133,31 @@ def head_hessian(features, probs):
     Arguments as in `head_influence`. Returns (C(d + 1), C(d + 1)), class by class, in each the
     features and last the bias.
     """
-    hessian = _blocks(
-        _with_one(features), torch.diag_embed(probs) - probs[:, :, None] * probs[:, None, :]
-    )
-    return hessian.tril() + hessian.tril(-1).T
+    weights = torch.diag_embed(probs) - probs[:, :, None] * probs[:, None, :]
+    lower = _blocks(with_one(features), weights)
+    return lower.tril() + lower.tril(-1).T
+
+
+def contrast_hessian(h, probs):
+    """Return the lower triangle of the Hessian on the contrasts between classes.
+
+    h: (N, d + 1), as `with_one` returns them. probs: (N, C). Returns ((C − 1)(d + 1), the same),
+    contrast by contrast; what stands above the diagonal means nothing.
+    """
+    basis = contrasts(probs)
+    seen = probs @ basis
+    weights = (probs[:, None, :] * basis.T) @ basis  # (N, C − 1, C − 1)
+    return _blocks(h, weights - seen[:, :, None] * seen[:, None, :])
+
+
+def contrasts(probs):
+    """Return an orthonormal basis (C, C − 1) of what sums to 0 over the C classes of probs."""
+    return torch.as_tensor(helmert(probs.shape[1]).T, dtype=probs.dtype, device=probs.device)
+
+
+def with_one(features):
+    """Return h (N, d + 1): features (N, d) with a 1 for the bias."""
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
 
 
 def _kind(features):
@@ -132,8 +166,14 @@ def _kind(features):
     return (features if features.is_floating_point() else features.float()).dtype, features.device
 
 
-def _widths(train, test, which):
-    return train[which].shape[1], test[which].shape[1]
+def _fit_together(train, test):
+    """Raise ValueError unless both sets come from one head."""
+    widths = [(seen.features.shape[1], seen.probs.shape[1]) for seen in (train, test)]
+    if widths[0] != widths[1]:
+        raise ValueError(
+            "training images have {} features and {} classes, test images {} and {}; both must "
+            "come from one head".format(*widths[0], *widths[1])
+        )
 
 
 def _checked(name, seen, device):
@@ -160,9 +200,9 @@ def _checked(name, seen, device):
     features, probs = features.to(dtype), probs.to(dtype)
     if not features.isfinite().all():
         raise ValueError(f"{name} features hold numbers that are not finite; check the network")
-    wrong = ((probs.sum(1) - 1).abs() < 1e-3) & (probs >= 0).all(1)
-    if not wrong.all():
-        worst = int(wrong.logical_not().nonzero()[0])
+    fine = ((probs.sum(1) - 1).abs() < 1e-3) & (probs >= 0).all(1)
+    if not fine.all():
+        worst = int(fine.logical_not().nonzero()[0])
         raise ValueError(
             f"{name} probs of image {worst} are from {float(probs[worst].min()):.3g} and sum to "
             f"{float(probs[worst].sum()):.6g}; give the softmax of the logits, which sums to 1"
@@ -170,19 +210,10 @@ def _checked(name, seen, device):
     return Seen(features, probs, y.long())
 
 
-def _with_one(features):
-    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-
-
-def _contrasts(probs):
-    """Return an orthonormal basis (C, C − 1) of what sums to 0 over the classes."""
-    return torch.as_tensor(helmert(probs.shape[1]).T, dtype=probs.dtype, device=probs.device)
-
-
 def _factors(seen):
-    """Return the factors of the gradients: residuals (N, C − 1) on the contrasts, and h (N, d + 1)."""
+    """Return the factors of the gradients: residuals on the contrasts (N, C − 1), h (N, d + 1)."""
     errors = seen.probs - torch.nn.functional.one_hot(seen.y, seen.probs.shape[1])
-    return errors @ _contrasts(seen.probs), _with_one(seen.features)
+    return errors @ contrasts(seen.probs), with_one(seen.features)
 
 
 def _outer(residuals, h):
@@ -201,9 +232,23 @@ def _blocks(h, weights):
     return hessian
 
 
-def _inverse(train, h, damping, cutoff):
-    """Return the function that maps gradients (C − 1, d + 1, n) to H⁻¹ times them."""
-    if not damping >= 0 or (damping == 0 and cutoff is None) or damping == float("inf"):
+def _products(test, solved):
+    """Multiply the test gradients, residual ⊗ h, with columns (C − 1, d + 1, n): (N_test, n).
+
+    A product for each contrast: the gradients themselves, N_test × (C − 1)(d + 1), never exist.
+    """
+    residuals, h = _factors(test)
+    scores = h.new_zeros(len(h), solved.shape[2])
+    for start in range(0, len(h), CHUNK):
+        rows = slice(start, start + CHUNK)
+        for residual, block in zip(residuals[rows].T, solved, strict=True):
+            scores[rows].addmm_(residual[:, None] * h[rows], block)
+    return scores
+
+
+def _allowed(damping, cutoff=None):
+    """Raise ValueError for a rule under which the Hessian has no inverse."""
+    if not 0 <= damping < float("inf") or (damping == 0 and cutoff is None):
         raise ValueError(
             f"damping is {damping}, and the Hessian of a softmax head is singular; give a damping "
             "above 0, or 0 and a cutoff"
@@ -213,21 +258,14 @@ def _inverse(train, h, damping, cutoff):
             f"cutoff is {cutoff}; allowed are shares of the largest singular value above 0 and "
             "below 1, or None"
         )
-    basis, probs = _contrasts(train.probs), train.probs
-    seen = probs @ basis
-    weights = (
-        torch.einsum("nc,ca,cb->nab", probs, basis, basis) - seen[:, :, None] * seen[:, None, :]
-    )
-    hessian = _blocks(h, weights)
+
+
+def _inverse(h, probs, damping):
+    """Return the function that maps gradients (C − 1, d + 1, n) to H⁻¹ times them."""
+    _allowed(damping)
+    hessian = contrast_hessian(h, probs)
     hessian.diagonal().add_(damping)
-    if cutoff is not None:
-        values, vectors = torch.linalg.eigh(hessian)
-        kept = values >= cutoff * values[-1]
-        root = vectors[:, kept] / values[kept].sqrt()
-        return lambda g: (root @ (root.T @ g.flatten(0, 1))).view_as(g)
-    # The transpose is in the order of LAPACK, and the result may overwrite it: one matrix, not two.
     factor, info = torch.linalg.cholesky_ex(hessian)
-    del hessian
     if info:
         raise ValueError(
             f"with damping {damping} the Hessian is singular to the precision of {h.dtype}; raise "

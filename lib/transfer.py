@@ -115,8 +115,8 @@ def tune(above, below, y, classes, *, seeds, **settings):
     """Train copies of a tail with new heads, each on features and labels of its own.
 
     above: the tail, left unchanged. below: the trunk's outputs, S times (N, …), taken one by one
-    where they can be. y: int64 (S, N), of 0 to classes − 1. seeds: S numbers, of the new heads and the batches. settings: epochs, lr,
-    batch_size and weight_decay, as in `transfer`.
+    where they can be. y: int64 (S, N), of 0 to classes − 1. seeds: S numbers, of the new heads and
+    the batches. settings: epochs, lr, batch_size and weight_decay, as in `transfer`.
 
     Yields (tail in eval mode, training accuracy of the last epoch), S times.
     """
