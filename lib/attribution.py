@@ -7,11 +7,14 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn.functional import nll_loss
 
-from lib import data, matching
-from lib.influence import Seen, head_influences, self_influence
+from lib import data, matching, microcosm
+from lib.ekfac import tail_influence
+from lib.influence import Seen, head_influence, head_influences, self_influence
 from lib.retraining import fit_to_optimum, leave_one_out, probabilities
 from lib.transfer import freeze_below, named, outputs, tune
 
+TARGETS = (*data.TARGETS, *microcosm.CUES)
+"""The targets by name: real images, and drawn ones in which one cue says the class."""
 CHECKED = tuple(i / 50 for i in range(51))
 """Shares of the training images at which `mislabelled` counts what is found."""
 
@@ -32,13 +35,33 @@ class Tuned(NamedTuple):
     below: tuple
 
 
+def known_or_all(name, value):
+    """Check a chapter's parameter: one of TARGETS, a folder, or "all", which stands for TARGETS."""
+    if value not in (*TARGETS, "all"):
+        data.known(name, value)
+
+
+def load(name_or_path, n_train, n_test):
+    """Load the training and test images of one of TARGETS or of a folder, as a pair of Images.
+
+    n_train: how many training images are drawn, where they are; of other targets all are returned.
+    n_test: test images at most.
+    """
+    if name_or_path in microcosm.CUES:
+        seed = 10_000 + 2 * microcosm.CUES.index(name_or_path)
+        sizes = enumerate((n_train, max(n_test, microcosm.BLOCK)))
+        train, test = (microcosm.one_cue(name_or_path, n, seed + i) for i, n in sizes)
+    else:
+        train, test = data.load(name_or_path), data.load(name_or_path, "test")
+    return train, data.subset(test, min(n_test, len(test)), seed=0)
+
+
 def tuned(
     source,
     target,
     *,
     n,
     seeds,
-    n_test=None,
     epochs=150,
     unfrozen_blocks=0,
     lr=0.1,
@@ -49,15 +72,13 @@ def tuned(
     """Fine-tune a source to subsets of a target, as `lib.transfer.transfer` does, and look inside.
 
     source, target, unfrozen_blocks, lr, batch_size, weight_decay: as in `transfer`. n, seeds: size
-    of the subsets, and a seed of each. n_test: test images, or None for all. epochs: of the
+    of the subsets, and a seed of each. epochs: of the
     fine-tuning; 0 then trains the head on to its optimum, after 150 epochs where blocks are
     unfrozen. flip: share of the training labels, 0 to 1, that are replaced by another class.
 
     Yields a Tuned for each seed, on the CPU. Raises ValueError as `transfer` does.
     """
     _, train, test = named(target)
-    if n_test is not None:
-        test = data.subset(test, n_test, seed=0)
     classes = len(train.classes)
     chosen = [data.choose(train, n, seed) for seed in seeds]
     labels, wrong = zip(
@@ -74,15 +95,16 @@ def tuned(
     tails = tune(above, inputs, y, classes, seeds=seeds, epochs=epochs or 150, **settings)
     for i, (tail, _) in enumerate(tails):
         parts = below[members[i]], below_test
-        features = [outputs(tail[:-1], part.split(500)).cpu() for part in parts]
+        features = [outputs(tail[:-1], part.split(500)) for part in parts]
         if epochs == 0:
-            best = fit_to_optimum(features[0], labels[i], classes, weight_decay=weight_decay)
+            best = fit_to_optimum(features[0], y[i], classes, weight_decay=weight_decay)
             tail[-1].weight.data.copy_(best[:, :-1])
             tail[-1].bias.data.copy_(best[:, -1])
             probs = [probabilities(part, best) for part in features]
         else:
-            probs = [outputs(tail[-1].cpu(), [part]).softmax(1) for part in features]
-        seen = [Seen(f, p, t) for f, p, t in zip(features, probs, (labels[i], test.y), strict=True)]
+            probs = [outputs(tail[-1:], [part]).softmax(1) for part in features]
+        both = zip(features, probs, (labels[i], test.y), strict=True)
+        seen = [Seen(f.cpu(), p.cpu(), t) for f, p, t in both]
         yield Tuned(seeds[i], chosen[i], wrong[i], *seen, tail, parts)
 
 
@@ -135,10 +157,11 @@ def retrained(source, target, *, rules, weight_decay=5e-4, **settings):
 
     The head is at its optimum. rules: as in `matches`. The rest: as in `tuned`, with one seed.
 
-    Returns (rows, predicted, actual): of each rule a row with the rank correlation of predicted
-    and actual changes, over all pairs and as the mean over the test images, and the share of test
-    images whose actually most helpful image has their class; the changes predicted by the first
-    rule, and the actual ones, (N_test, N).
+    Returns (rows, predicted, actual): a DataFrame with a row for each rule, subset_seed, damping,
+    cutoff, spearman (the rank correlation of predicted and actual changes over the training
+    images, mean over the test images) and match (the share of test images whose actually most
+    helpful image has their class); the changes predicted by the first rule, and the actual ones,
+    (N_test, N).
     """
     (one,) = tuned(source, target, epochs=0, weight_decay=weight_decay, **settings)
     count, classes = one.train.probs.shape
@@ -155,13 +178,11 @@ def retrained(source, target, *, rules, weight_decay=5e-4, **settings):
         pairs = zip(predicted[-1], actual, strict=True)
         rows.append(
             {
+                "subset_seed": one.subset_seed,
                 "damping": rule["damping"],
                 "cutoff": rule.get("cutoff") or 0.0,
-                "spearman": spearmanr(predicted[-1].flatten(), actual.flatten())[0],
-                "spearman_within": sum(spearmanr(p, a)[0] for p, a in pairs) / len(actual),
-                "actual_match": float(
-                    matching.same_class(actual, one.test.y, one.train.y, 1).mean()
-                ),
+                "spearman": sum(spearmanr(p, a)[0] for p, a in pairs) / len(actual),
+                "match": float(matching.same_class(actual, one.test.y, one.train.y, 1).mean()),
             }
         )
     return pd.DataFrame(rows), predicted[0], actual
@@ -193,4 +214,37 @@ def mislabelled(source, target, *, damping, flip, **settings):
                 }
                 for checked, share in zip(CHECKED, shares, strict=True)
             ]
+    return pd.DataFrame(rows)
+
+
+def beyond_the_head(source, target, *, damping, unfrozen_blocks, **settings):
+    """Compare the influence through unfrozen blocks with that through the head alone.
+
+    The blocks are fine-tuned in both. damping: of both. The rest: as in `tuned`.
+
+    Returns a DataFrame, a row for each subset: subset_seed, unfrozen_blocks, the match of the most
+    influential image through the head (exact) and through the blocks and the head (EK-FAC), and
+    the rank correlation of the two, as the mean over the test images.
+    """
+    rows = []
+    for one in tuned(source, target, unfrozen_blocks=unfrozen_blocks, **settings):
+        sides = [v for pair in zip(one.below, (one.train.y, one.test.y), strict=True) for v in pair]
+        scores = {
+            "head": head_influence(*one.train, *one.test, damping=damping),
+            "blocks": tail_influence(one.tail, *sides, damping=damping).cpu(),
+        }
+        same = {
+            name: matching.same_class(found, one.test.y, one.train.y, 1).mean()
+            for name, found in scores.items()
+        }
+        pairs = zip(scores["head"], scores["blocks"], strict=True)
+        rows.append(
+            {
+                "subset_seed": one.subset_seed,
+                "unfrozen_blocks": unfrozen_blocks,
+                "match_head": float(same["head"]),
+                "match_blocks": float(same["blocks"]),
+                "spearman": sum(spearmanr(a, b)[0] for a, b in pairs) / len(one.test.y),
+            }
+        )
     return pd.DataFrame(rows)

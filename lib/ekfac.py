@@ -2,6 +2,7 @@
 
 import copy
 import tempfile
+import warnings
 
 import torch
 from torch import nn
@@ -46,7 +47,9 @@ def tail_influence(
         raise ValueError(f"damping is {damping}; allowed is what is above 0")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        return _approximate(tail, train, test, damping, draws, batch_size)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)  # its use of torch.cuda.amp
+            return _approximate(tail, train, test, damping, draws, batch_size)
 
 
 def is_head(tail):
@@ -65,6 +68,7 @@ def _checked(name, inputs, y):
 
 def _approximate(tail, train, test, damping, draws, batch_size):
     """Let kronfluence fit its factors and take the scores; what it writes is thrown away."""
+    # Imported here: it takes seconds, and only tails with unfrozen blocks need it.
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import FactorArguments, ScoreArguments
     from torch.utils.data import ConcatDataset, TensorDataset

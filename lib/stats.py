@@ -50,6 +50,11 @@ def percent(summaries, key):
     return tuple(100 * summaries.loc[key, ["mean", "low", "high"]])
 
 
+def in_percent(row):
+    """Write a share in percent, with half its interval's width: 84.2 ± 3.2."""
+    return f"{100 * row['mean']:.1f} ± {100 * (row['high'] - row['mean']):.1f}"
+
+
 def in_points(row):
     """Write a difference in points of percent, with half its interval's width: +4.2 ± 3.2."""
     return f"{100 * row['mean']:+.1f} ± {100 * (row['high'] - row['mean']):.1f}"
