@@ -1,0 +1,269 @@
+"""Networks of timm (Wightman, 2019), with its layer groups as freeze units."""
+
+import difflib
+
+import torch
+from torch import nn
+
+from lib import chains
+from lib.networks import Normalise
+
+
+def find(name, others="any other"):
+    """Return a name that timm knows, as it stands.
+
+    others: the names outside timm, for the message. Raises ValueError where timm does not know
+    the name, ImportError where timm is not installed.
+    """
+    timm = _timm(name, others)
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        like = f", such as {', '.join(near)}" if near else ""
+        raise ValueError(f"arch is {name!r}; known are {others}, and the names of timm{like}")
+    return name
+
+
+def build(name, num_classes, *, pretrained=False, image_size=None, **settings):
+    """Build a network of timm as a Grouped; random weights from torch's generator.
+
+    name: as timm has it, with a tag of weights or without. pretrained: with the weights timm
+    publishes, downloaded once. image_size: for a network with a fixed size, in pixels.
+    settings: further arguments of timm's `create_model`.
+
+    Returns a Grouped. Raises ValueError for settings that the network does not take, or a
+    network that does not end in one linear layer; and what the download raises.
+    """
+    timm = _timm(name, "any other")
+    size = {}
+    if image_size and timm.get_pretrained_cfg(name).fixed_input_size:
+        size = {"img_size": image_size}
+    try:
+        body = timm.create_model(
+            name, pretrained=pretrained, num_classes=num_classes, **size, **settings
+        )
+    except (TypeError, AssertionError) as error:
+        raise ValueError(f"timm does not build {name} with {settings | size}: {error}") from None
+    expected = body.pretrained_cfg
+    where = expected["classifier"]
+    if not isinstance(where, str) or not isinstance(body.get_submodule(where), nn.Linear):
+        raise ValueError(f"{name} does not end in one linear layer; choose another network")
+    return Grouped(body, where, image_size or max(expected["input_size"][1:]))
+
+
+class Group(nn.Module):
+    """A layer group: modules and parameters of a network, which stay where they are in it."""
+
+    def __init__(self, body, names):
+        super().__init__()
+        inside = ()  # prefixes of the modules that are held whole
+        for name, module in body.named_modules():
+            held = {f"{name}.{key}" for key, _ in module.named_parameters()}
+            if name and held and held <= set(names) and not name.startswith(inside):
+                self.add_module(name.replace(".", "/"), module)
+                inside += (f"{name}.",)
+        for name in names:
+            if not name.startswith(inside):
+                self.register_parameter(name.replace(".", "/"), body.get_parameter(name))
+
+
+class Grouped(nn.Module):
+    """A classifier that runs by a library's own code: normalisation, body, linear head.
+
+    body: timm's network. where: the name of its last linear layer, which is taken out of it as
+    `head`. image_size: pixels that the body can be tried with. The blocks are views of the body;
+    what is in none of them, such as a dropout before the head, is in training mode only where
+    nothing is frozen.
+    """
+
+    def __init__(self, body, where, image_size):
+        super().__init__()
+        expected = body.pretrained_cfg
+        self.normalise = Normalise(expected["mean"], expected["std"])
+        self.image_size = image_size
+        self.head = body.get_submodule(where)
+        self.names = {
+            key: f"head.{key.rpartition('.')[2]}" if key.startswith(f"{where}.") else f"body.{key}"
+            for key in body.state_dict()
+        }
+        parent, _, leaf = where.rpartition(".")
+        setattr(body.get_submodule(parent), leaf, nn.Identity())
+        self.body = body
+        self.groups = _groups(body)
+        # A tuple, so that the weights count once in the state dict.
+        self.views = tuple(Group(body, names) for names in self.groups)
+
+    @property
+    def blocks(self):
+        """The freeze units, from input to output."""
+        return nn.ModuleList(self.views)
+
+    def features(self, x):
+        """Map pixels (N, 3, H, W) in [0, 1] to the head's input (N, d)."""
+        return self.body(self.normalise(x))
+
+    def forward(self, x):
+        """Map pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
+        return self.head(self.features(x))
+
+    def train(self, mode=True):
+        """Set training mode, but leave frozen blocks in eval mode, as `Network.train` does."""
+        super().train(mode)
+        moving = [v for v in self.views if any(p.requires_grad for p in v.parameters())]
+        if len(moving) < len(self.views):
+            _still(self.body, moving)
+        return self
+
+    def cut(self, frozen):
+        """Cut after the first `frozen` blocks, where its code allows: see `lib.freezing.split`."""
+        if frozen == len(self.views):
+            return nn.Sequential(self.normalise, self.body), nn.Sequential(self.head)
+        if frozen == 0:
+            return nn.Sequential(self.normalise), nn.Sequential(self.body, self.head)
+        links = _links(self.body, self.groups, frozen, self.image_size)
+        above = Above(self, frozen, links)
+        below = [] if links is None else [Below(self, frozen, *links[:1])]
+        return nn.Sequential(self.normalise, *below), nn.Sequential(above, self.head)
+
+
+class Below(nn.Module):
+    """The frozen blocks of a Grouped: its own code, run until it reaches a module, or pools."""
+
+    def __init__(self, network, frozen, stop=None):
+        super().__init__()
+        self.frozen = nn.ModuleList(network.views[:frozen])
+        self.stop = stop
+        self.hidden = (network.body, network.views[frozen:])  # not this one's parameters
+
+    def forward(self, x):
+        """Map normalised pixels (N, 3, H, W) to what enters the module, or the pooling."""
+        body, reached = self.hidden[0], []
+        if self.stop is None:
+            return body.forward_features(x)
+
+        def leave(module, args):
+            reached.append(args[0])
+            raise _Reached
+
+        handle = body.get_submodule(self.stop).register_forward_pre_hook(leave)
+        try:
+            body.forward_features(x)
+        except _Reached:
+            return reached[0]
+        finally:
+            handle.remove()
+
+    def train(self, mode=True):
+        """Stay in eval mode."""
+        _still(*self.hidden)
+        return super().train(False)
+
+
+class Above(nn.Module):
+    """The unfrozen blocks of a Grouped, up to the head's input.
+
+    links: names of the modules that they are made of, one after another, before the pooling; or
+    None, where the network cannot be cut: then it runs whole, what is frozen in eval mode and
+    without gradients.
+    """
+
+    def __init__(self, network, frozen, links):
+        super().__init__()
+        self.unfrozen = nn.ModuleList(network.views[frozen:])
+        self.links = links
+        self.constant = [name for names in network.groups[:frozen] for name in names]
+        self.hidden = (network.body,)  # its frozen parameters are not this one's
+        _still(network.body, self.unfrozen)
+
+    def forward(self, x):
+        """Map the trunk's output to the head's input (N, d)."""
+        (body,) = self.hidden
+        if self.links is None:
+            constant = {name: body.get_parameter(name).detach() for name in self.constant}
+            return torch.func.functional_call(body, constant, (x,))
+        for name in self.links:
+            x = body.get_submodule(name)(x)
+        return body.forward_head(x)
+
+    def train(self, mode=True):
+        """Set the mode of the unfrozen blocks; the rest stays in eval mode."""
+        super().train(mode)
+        _still(*self.hidden, self.unfrozen)
+        return self
+
+
+class _Reached(Exception):
+    """The module at which the trunk ends."""
+
+
+def _still(body, moving):
+    """Put all modules of a body but those in the moving groups in eval mode."""
+    kept = {module for group in moving for module in group.modules()}
+    for module in body.modules():
+        if module not in kept:
+            module.training = False
+
+
+def _groups(body):
+    """List the names of the parameters in each of timm's layer groups, from input to output.
+
+    timm counts the norm after a convolution as a group of its own where the architecture names
+    its layers by number; parameters of one dimension only go with the group before.
+    """
+    from timm.models import group_parameters
+
+    groups = []
+    for _, names in sorted(group_parameters(body, body.group_matcher(coarse=False)).items()):
+        if groups and all(body.get_parameter(name).ndim < 2 for name in names):
+            groups[-1] += names
+        else:
+            groups.append(list(names))
+    return groups
+
+
+def _links(body, groups, frozen, image_size):
+    """Name the modules, one after another, that hold the unfrozen parameters and no others.
+
+    What `forward_head` does follows them, and may be all that is unfrozen. None where the
+    network's code does not hand one tensor, and nothing else, from the frozen to the rest.
+    """
+    modes = {module: module.training for module in body.modules()}
+    body.eval()
+    device = next(body.parameters()).device
+    try:
+        probe = torch.rand(2, 3, image_size, image_size, device=device)
+        root = chains.trace(body, body.forward_features, probe)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    unfrozen = {name for names in groups[frozen:] for name in names}
+    links = [call.name for call in chains.links(root)]
+    while links and not unfrozen & _inside(body, links[:1]):
+        links.pop(0)
+    order = root.names()
+    before = {"", *order[: order.index(links[0])]} if links else {"", *order}
+    inside = _inside(body, links)
+    # The parameters of modules that the features do not need are those of `forward_head`.
+    last = {n for names in groups for n in names if _owner(n) not in {"", *order}}
+    clean = inside | last == unfrozen and not any(_owner(name) in before for name in inside)
+    return links if clean else None
+
+
+def _inside(body, links):
+    """Collect the names of all parameters of modules."""
+    return {f"{at}.{key}" for at in links for key, _ in body.get_submodule(at).named_parameters()}
+
+
+def _owner(name):
+    """Name the module that a parameter belongs to."""
+    return name.rpartition(".")[0]
+
+
+def _timm(name, others):
+    """Import timm, which the book does not need otherwise."""
+    try:
+        import timm
+    except ImportError:
+        raise ImportError(
+            f"arch is {name!r}; known without timm are {others}; for more, pip install timm"
+        ) from None
+    return timm
