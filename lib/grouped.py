@@ -9,17 +9,16 @@ from lib import chains
 from lib.networks import Normalise
 
 
-def find(name, others="any other"):
+def find(name):
     """Return a name that timm knows, as it stands.
 
-    others: the names outside timm, for the message. Raises ValueError where timm does not know
-    the name, ImportError where timm is not installed.
+    Raises ValueError where timm does not know it, ImportError where timm is not installed.
     """
-    timm = _timm(name, others)
+    timm = _timm()
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        like = f", such as {', '.join(near)}" if near else ""
-        raise ValueError(f"arch is {name!r}; known are {others}, and the names of timm{like}")
+        like = f"; it has {', '.join(near)}" if near else ""
+        raise ValueError(f"timm has no {name!r}{like}")
     return name
 
 
@@ -33,7 +32,7 @@ def build(name, num_classes, *, pretrained=False, image_size=None, **settings):
     Returns a Grouped. Raises ValueError for settings that the network does not take, or a
     network that does not end in one linear layer; and what the download raises.
     """
-    timm = _timm(name, "any other")
+    timm = _timm()
     size = {}
     if image_size and timm.get_pretrained_cfg(name).fixed_input_size:
         size = {"img_size": image_size}
@@ -258,12 +257,10 @@ def _owner(name):
     return name.rpartition(".")[0]
 
 
-def _timm(name, others):
-    """Import timm, which the book does not need otherwise."""
+def _timm():
+    """Import timm, which the book needs for no other networks."""
     try:
         import timm
     except ImportError:
-        raise ImportError(
-            f"arch is {name!r}; known without timm are {others}; for more, pip install timm"
-        ) from None
+        raise ImportError("timm is not installed; for its networks, pip install timm") from None
     return timm

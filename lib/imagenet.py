@@ -1,8 +1,6 @@
 """Networks of torchvision as chains of blocks; the residual ones block by block."""
 
-import torchvision
 from torch import nn
-from torchvision.models.resnet import Bottleneck, ResNet
 
 from lib.networks import Network, Normalise
 
@@ -23,12 +21,18 @@ def build(name, num_classes, *, pretrained=False):
     Returns a Network for pixels of any size from 32 on. Raises ValueError where there are no such
     weights, and what the download raises.
     """
+    # Imported here: it takes as long as torch itself, and the small networks do without.
+    import torchvision
+
     if pretrained and name == "wide_resnet50_4":
         raise ValueError(
             "wide_resnet50_4 has no weights in torchvision; load a published robust one"
         )
     if name == "wide_resnet50_4":  # of Salman et al. (2020); torchvision has no name for it
-        net = ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=256, num_classes=num_classes)
+        resnet = torchvision.models.resnet
+        net = resnet.ResNet(
+            resnet.Bottleneck, [3, 4, 6, 3], width_per_group=256, num_classes=num_classes
+        )
     elif pretrained:
         net = torchvision.models.get_model(name, weights="IMAGENET1K_V1")
     else:

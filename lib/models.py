@@ -79,11 +79,11 @@ def build(arch, num_classes, *, seed=0, width=None, pretrained=False, image_size
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
     if library != "small" and width is not None:
         raise ValueError(
-            f"width is {width}, but {arch} has its own; only {', '.join(SMALL)} take it"
+            f"width is {width}, but {arch} has its own; leave it out, or take {' or '.join(SMALL)}"
         )
     if library != "timm" and settings:
         raise ValueError(
-            f"{arch} has no setting {next(iter(settings))}; only those of timm have some"
+            f"{arch} has no setting {next(iter(settings))}; networks of timm have further ones"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -101,19 +101,21 @@ def locate(arch):
     Raises ValueError for a name that none knows, ImportError where timm is missing that may.
     """
     library, colon, name = arch.partition(":")
-    if not colon:
-        known = {"small": SMALL, "torchvision": imagenet.CHAINS}
-        return next(((key, arch) for key, names in known.items() if arch in names), None) or (
-            "timm", grouped.find(arch, f"{', '.join(SMALL)}, {', '.join(imagenet.CHAINS)}")
-        )  # fmt: skip
+    if not colon and arch in SMALL:
+        return "small", arch
+    if not colon and arch in imagenet.CHAINS:
+        return "torchvision", arch
     if library == "torchvision" and name in imagenet.CHAINS:
         return library, name
     if library == "timm":
         return library, grouped.find(name)
-    raise ValueError(
-        f"arch is {arch!r}; known are {', '.join(SMALL)}, torchvision: with "
-        f"{', '.join(imagenet.CHAINS)}, and timm: with any name of timm"
-    )
+    known = f"{', '.join(SMALL)}, torchvision: before {', '.join(imagenet.CHAINS)}"
+    if colon:
+        raise ValueError(f"arch is {arch!r}; known are {known}, and timm: before names of timm")
+    try:
+        return "timm", grouped.find(arch)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"arch is {arch!r}; known are {known}; {error}") from None
 
 
 def _build_small(name, num_classes, width, pretrained):

@@ -4,11 +4,13 @@ A pickle is a program: it names functions and calls them. Here every name but th
 tensors stands for one inert object, and those few are our own and check what they are told.
 """
 
+import functools
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -54,20 +56,15 @@ class Names(dict):
         pass
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """Where the numbers of tensors lie in the file, and how many there are of what type."""
 
     key: str
     dtype: torch.dtype
     count: int
 
-    def __setstate__(self, state):
-        pass
 
-
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A tensor that has not been read yet: a view of a storage."""
 
     storage: Storage
@@ -76,14 +73,17 @@ class Stored:
     size: tuple
     stride: tuple
 
-    def __setstate__(self, state):
-        pass
-
     def load(self, content):
-        """Make the tensor, with memory of its own, from the bytes of its storage."""
-        flat = torch.frombuffer(content, dtype=self.dtype) if len(content) else None
+        """Make the tensor, with memory of its own, from the bytes of its storage.
+
+        Raises ValueError where they are not as many as the pickle says.
+        """
+        expected = self.storage.count * self.storage.dtype.itemsize
+        if len(content) != expected:
+            raise ValueError(f"a storage has {len(content)} bytes, and its description {expected}")
         if not math.prod(self.size):
             return torch.empty(self.size, dtype=self.dtype)
+        flat = torch.frombuffer(content, dtype=self.dtype)
         return flat.as_strided(self.size, self.stride, self.offset).clone()
 
 
@@ -104,7 +104,9 @@ class Rebuild:
         held = storage.count * storage.dtype.itemsize // dtype.itemsize
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if math.prod(size) and (last >= held or math.prod(size) > held):
-            raise ValueError(f"a tensor of shape {tuple(size)} asks for more than its {held} numbers")
+            raise ValueError(
+                f"a tensor of shape {tuple(size)} asks for more than its {held} numbers"
+            )
         return Stored(storage, dtype, offset, tuple(size), tuple(stride))
 
 
@@ -128,6 +130,7 @@ class Subclass:
         return function(*args) if isinstance(function, Rebuild | Keep) else Inert
 
 
+DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -151,10 +154,15 @@ KNOWN = {
 class Unpickler(pickle.Unpickler):
     """Loads a pickle in which every unknown name is inert and tensors are not read yet."""
 
+    def __init__(self, file):
+        _check_places(file)
+        super().__init__(file, encoding="latin1")  # of text that Python 2 wrote
+        self.storages = {}
+
     def find_class(self, module, name):
         """Return what a name stands for, without importing anything."""
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
+        if module == "torch" and name in DTYPES:
+            return DTYPES[name]
         if module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES:
             return STORAGES[name]
         return KNOWN.get((module, name), Inert)
@@ -162,11 +170,24 @@ class Unpickler(pickle.Unpickler):
     def persistent_load(self, saved):
         """Return the Storage that a persistent id describes."""
         kind, dtype, key, _, count, *view = saved
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(count) is not int:
+        sound = isinstance(dtype, torch.dtype) and type(count) is int and count >= 0
+        if kind != "storage" or not sound:
             raise ValueError(f"a storage is described as {saved!r:.60}")
         if any(part is not None for part in view):
             raise ValueError("a storage is a view of another, as PyTorch saved before 0.4")
-        return Storage(str(key), dtype, count)
+        found = Storage(str(key), dtype, count)
+        if self.storages.setdefault(found.key, found) != found:
+            raise ValueError(f"the storage {found.key} is described in two ways")
+        return found
+
+
+def _check_places(file):
+    """Refuse a pickle that keeps an object at a place past all it can have, which fills memory."""
+    start = file.tell()
+    for code, place, at in pickletools.genops(file):
+        if code.name in ("PUT", "LONG_BINPUT") and place > at:
+            raise ValueError(f"its pickle keeps an object at place {place}")
+    file.seek(start)
 
 
 def load(file):
@@ -200,29 +221,28 @@ def _load_zip(file):
     if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
         raise ValueError("its numbers are in the order of a big-endian machine")
     with archive.open(pickles[0]) as stream:
-        content = Unpickler(stream, encoding="latin1").load()
+        content = Unpickler(stream).load()
 
-    def read(stored):
-        with archive.open(f"{root}data/{stored.storage.key}") as stream:
-            return _make(stored, bytearray(stream.read()))
+    @functools.lru_cache(maxsize=1)  # tensors that share a storage come one after another
+    def content_of(storage):
+        return bytearray(archive.read(f"{root}data/{storage.key}"))
 
-    return content, read
+    return content, lambda stored: stored.load(content_of(stored.storage))
 
 
 def _load_legacy(file):
     """Load four pickles in a row, the keys of the storages, and the storages in that order."""
-    file.seek(0)
     size = file.seek(0, 2)
     file.seek(0)
-    magic, protocol, machine = (Unpickler(file, encoding="latin1").load() for _ in range(3))
+    magic, protocol, machine = (Unpickler(file).load() for _ in range(3))
     if magic != MAGIC or protocol != PROTOCOL:
         raise ValueError("it does not begin as a file of torch.save does")
     if not machine.get("little_endian", True):
         raise ValueError("its numbers are in the order of a big-endian machine")
-    unpickler = Described(file, encoding="latin1")
+    unpickler = Unpickler(file)
     content = unpickler.load()
     places = {}
-    for key in Unpickler(file, encoding="latin1").load():
+    for key in Unpickler(file).load():
         storage = unpickler.storages[str(key)]
         (count,) = struct.unpack("<q", file.read(8))
         start, length = file.tell(), count * storage.dtype.itemsize
@@ -231,32 +251,10 @@ def _load_legacy(file):
         places[storage.key] = (start, length)
         file.seek(length, 1)
 
-    def read(stored):
-        start, length = places[stored.storage.key]
+    @functools.lru_cache(maxsize=1)
+    def content_of(storage):
+        start, length = places[storage.key]
         file.seek(start)
-        return _make(stored, bytearray(file.read(length)))
+        return bytearray(file.read(length))
 
-    return content, read
-
-
-class Described(Unpickler):
-    """An Unpickler that notes the storages, by key."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.storages = {}
-
-    def persistent_load(self, saved):
-        """Return the Storage that a persistent id describes, the same each time."""
-        found = super().persistent_load(saved)
-        if self.storages.setdefault(found.key, found) != found:
-            raise ValueError(f"the storage {found.key} is described in two ways")
-        return found
-
-
-def _make(stored, content):
-    """Make a tensor of the bytes of its storage, where they are as many as the pickle says."""
-    expected = stored.storage.count * stored.storage.dtype.itemsize
-    if len(content) != expected:
-        raise ValueError(f"a storage has {len(content)} bytes, and its description {expected}")
-    return stored.load(content)
+    return content, lambda stored: stored.load(content_of(stored.storage))
