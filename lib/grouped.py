@@ -108,6 +108,8 @@ class Grouped(nn.Module):
         """Set training mode, but leave frozen blocks in eval mode, as `Network.train` does."""
         super().train(mode)
         moving = [v for v in self.views if any(p.requires_grad for p in v.parameters())]
+        for view in self.views:
+            view.train(mode and view in moving)
         if len(moving) < len(self.views):
             _still(self.body, moving)
         return self
