@@ -115,7 +115,7 @@ def download(name):
 def _divided(source):
     """Divide ARCH:PATH, where the architecture may begin with its library."""
     parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
-    if parts is None:
+    if parts is None or parts[1] in ("timm", "torchvision"):
         raise ValueError(
             f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
             "resnet50_l2_eps3"

@@ -35,15 +35,26 @@ def same(found, weights):
     assert all(torch.equal(found[key], value) for key, value in weights.items())
 
 
+# A class of the main program: dill writes its code into the file.
+PARAMETERS = """
 class Parameters:
-    """A class that dill pickles with its code, as the library of the published files does."""
-
     def __init__(self, **given):
         self.given = given
         self.rule = lambda x: x + len(given)
 
     def __setstate__(self, state):
         raise AssertionError("it ran")
+"""
+
+
+@pytest.fixture(autouse=True)
+def main(monkeypatch):
+    """Put the class into the main program while a test runs."""
+    program = sys.modules["__main__"]
+    scope = {"__name__": "__main__"}
+    exec(PARAMETERS, scope)
+    monkeypatch.setattr(program, "Parameters", scope["Parameters"], raising=False)
+    monkeypatch.setitem(dill.settings, "recurse", True)  # and not the rest of the program
 
 
 def publish(path, weights, new=False, protocol=4, inner="model.", attacker=None):
@@ -53,8 +64,6 @@ def publish(path, weights, new=False, protocol=4, inner="model.", attacker=None)
     module.update({f"{inner}{key}": value for key, value in weights.items()})
     module.update({"attacker.normalize.new_mean": MEAN, "attacker.normalize.new_std": STD})
     module.update({f"attacker.{inner}{key}": v for key, v in (attacker or weights).items()})
-    Parameters.__module__ = "__main__"  # then dill writes the class itself into the file
-    sys.modules["__main__"].Parameters = Parameters
     layer = nn.Linear(2, 2)
     optimiser = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
     layer(torch.rand(1, 2)).sum().backward(), optimiser.step()
@@ -63,7 +72,7 @@ def publish(path, weights, new=False, protocol=4, inner="model.", attacker=None)
         "optimizer": optimiser.state_dict(),
         "schedule": {"base_lrs": [0.1], "lr_lambdas": [lambda epoch: 0.1**epoch]},
         "epoch": 90,
-        "args": Parameters(arch="resnet50", eps=3.0),
+        "args": sys.modules["__main__"].Parameters(arch="resnet50", eps=3.0),
         "amp": None,
     }
     torch.save(
@@ -79,6 +88,7 @@ def test_the_published_format(net, new, protocol, inner, tmp_path):
     weights = net.state_dict()
     path = publish(tmp_path / "x.ckpt", weights, new, protocol, inner)
     with pytest.raises(AssertionError, match="it ran"):  # the file is what it should be
+        assert b"_create_type" in path.read_bytes()
         torch.load(path, weights_only=False, pickle_module=dill)
     normaliser = {"normalizer.new_mean": MEAN, "normalizer.new_std": STD}
     same(read(path), {**weights, **normaliser})
