@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from lib import pickles
+from lib import archives, pickles
 
 ENTRIES = ("model", "state_dict", "model_state_dict", "net", "weights")
 """Where the weights stand in a file that holds more than them."""
@@ -41,7 +41,7 @@ def read(path, *, entry=None):
         try:
             if start[8:9] == b"{":
                 return _unwrapped(safetensors.torch.load_file(path), lambda tensor: tensor)
-            return _weights(*pickles.load(file), entry)
+            return _weights(*archives.load(file), entry)
         except Unfit as error:
             said = str(error)
         except SafetensorError as error:

@@ -1,6 +1,7 @@
 """Networks of timm, in small variants, against timm's own and against freezing by hand."""
 
 import copy
+import dataclasses
 import sys
 
 import pytest
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import freezing
+from lib import freezing, sources
 from lib.attacks import Linf, pgd
-from lib.grouped import Above
 from lib.models import build
+from lib.parts import Above
+from lib.transfer import transfer
 
 NETWORKS = {
     "vgg11_bn": {"mlp_ratio": 1 / 64, "image_size": 32},
@@ -257,3 +259,25 @@ def test_pretrained_weights_that_cannot_be_had(monkeypatch):
     monkeypatch.setattr(timm, "create_model", create)
     with pytest.raises(ValueError, match=r"test_vit cannot be had \(no network\); with a file of"):
         build("timm:test_vit", CLASSES, pretrained=True)
+
+
+@pytest.mark.parametrize(("name", "unfrozen_blocks"), [("convnext_atto", 0), ("densenet121", 1)])
+def test_fine_tuning_leaves_the_source_as_it_was(name, unfrozen_blocks, world):
+    source = network(name).eval()
+    before = state(source)
+    rows = transfer(
+        source, world, n=60, unfrozen_blocks=unfrozen_blocks, seeds=(0, 1), epochs=2, lr=0.02
+    )
+    assert len(rows) == 2 and rows.unfrozen_blocks.eq(unfrozen_blocks).all()
+    assert all(torch.equal(value, before[key]) for key, value in source.state_dict().items())
+    assert not any(module.training for module in source.modules())
+
+
+def test_a_source_of_timm_is_trained_stored_and_found(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CACHE", tmp_path)
+    train = dataclasses.replace(world[0], x=world[0].x[:64], y=world[0].y[:64])
+    settings = {"arch": "timm:test_efficientnet", "epochs": 1, "device": "cpu"}
+    model, record = sources.source(train, train, **settings)
+    again, found = sources.source(train, train, **settings)
+    assert found == record and record["parameters"]["arch"] == "timm:test_efficientnet"
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in again.state_dict().items())

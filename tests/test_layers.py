@@ -18,8 +18,10 @@ LAYERS = [
         "folders",
         "data",
         "imagenet",
+        "parts",
         "grouped",
         "models",
+        "archives",
         "checkpoints",
         "attacks",
         "stats",
@@ -30,9 +32,11 @@ LAYERS = [
     {"sources", "published", "transfer", "robustness"},
 ]
 # The imports within a layer: the microcosm and folders are among the sets that `data` loads,
-# torchvision's networks and timm's among those that `models` builds.
+# torchvision's networks and timm's among those that `models` builds, from `parts` where one is
+# cut; `archives` are what `checkpoints` reads.
 WITHIN = {
     ("data", "microcosm"), ("data", "folders"), ("models", "imagenet"), ("models", "grouped"),
+    ("grouped", "parts"), ("checkpoints", "archives"),
 }  # fmt: skip
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"fingerprint", "parameters"}
