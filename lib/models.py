@@ -1,5 +1,7 @@
 """Networks by name: small residual ones for 32 pixels, torchvision's, and any of timm's."""
 
+from importlib import metadata
+
 import torch
 from torch import nn
 
@@ -116,6 +118,12 @@ def locate(arch):
         return "timm", grouped.find(arch)
     except (ImportError, ValueError) as error:
         raise ValueError(f"arch is {arch!r}; known are {known}; {error}") from None
+
+
+def versions(arch):
+    """List the library an architecture comes from with its version; nothing for the small ones."""
+    library, _ = locate(arch)
+    return [] if library == "small" else [f"{library} {metadata.version(library)}"]
 
 
 def _build_small(name, num_classes, width, pretrained):

@@ -280,4 +280,5 @@ def test_a_source_of_timm_is_trained_stored_and_found(world, tmp_path, monkeypat
     model, record = sources.source(train, train, **settings)
     again, found = sources.source(train, train, **settings)
     assert found == record and record["parameters"]["arch"] == "timm:test_efficientnet"
+    assert record["machine"][-1] == f"timm {timm.__version__}"
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in again.state_dict().items())

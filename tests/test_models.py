@@ -1,4 +1,7 @@
+from importlib import metadata
+
 import pytest
+import timm
 import torch
 
 from lib import models
@@ -91,6 +94,12 @@ def test_names_mean_one_library_each():
     assert models.locate("resnet26") == ("timm", "resnet26")
     stems = [build(arch, 2).blocks[0][0] for arch in ("resnet18", "torchvision:resnet18")]
     assert [(s.kernel_size, s.stride) for s in stems] == [((3, 3), (1, 1)), ((7, 7), (2, 2))]
+
+
+def test_the_library_that_decides_the_weights_is_named():
+    assert models.versions("resnet18") == []
+    assert models.versions("resnet50") == [f"torchvision {metadata.version('torchvision')}"]
+    assert models.versions("timm:resnet50") == [f"timm {timm.__version__}"]
 
 
 @pytest.mark.parametrize(
