@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import curve_fit
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from lib import data
 from lib.stats import resampled
@@ -32,6 +31,8 @@ def splits(images, repeats, seed=0):
             f"{len(images)} images of {len(images.classes)} classes are too few to split; at "
             f"least {round(len(images.classes) / TEST_SHARE)} are needed"
         )
+    from sklearn.model_selection import StratifiedShuffleSplit  # slow to import
+
     shuffle = StratifiedShuffleSplit(repeats, test_size=TEST_SHARE, random_state=seed)
     return [
         (torch.from_numpy(train), torch.from_numpy(test))
