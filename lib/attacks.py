@@ -111,10 +111,11 @@ def long_then_short(eps, steps):
 
 def input_gradient(model, x, y):
     """Return the gradient (N, C, H, W) of each image's own cross-entropy with respect to it."""
-    x = x.detach().requires_grad_()
-    # The sum, not the mean: an image's gradient must not depend on how many others there are.
-    loss = cross_entropy(model(x), y, reduction="sum")
-    return torch.autograd.grad(loss, x)[0]
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        # The sum, not the mean: an image's gradient must not depend on how many others there are.
+        loss = cross_entropy(model(x), y, reduction="sum")
+        return torch.autograd.grad(loss, x)[0]
 
 
 @torch.no_grad()
@@ -157,6 +158,9 @@ def _positive_norm(x):
 
 def _unit(x):
     """Each image over its norm; an image of zeros stays zero."""
+    # First over its largest value: the squares of a confident network's gradients underflow.
+    largest = x.abs().amax((1, 2, 3), keepdim=True)
+    x = x / largest.clamp_min(torch.finfo(x.dtype).tiny)
     return x / _positive_norm(x)
 
 

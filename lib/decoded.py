@@ -23,7 +23,7 @@ import torch
 import torchvision
 from filelock import FileLock
 
-from lib import fingerprint
+from lib import files, fingerprint
 from lib.images import Images
 from lib.parallel import told
 from lib.pictures import fit, read_image
@@ -50,10 +50,10 @@ class Mapped(Images):
         return _mapped, (self.file, self.y, self.classes)
 
 
-def from_files(files, y, classes, size, *, asked):
+def from_files(paths, y, classes, size, *, asked):
     """Return the images of these files, decoded on every core unless that has been done.
 
-    files: paths of images of any kind. y, classes: as in Images. size: pixels of a side. asked:
+    paths: of images of any kind. y, classes: as in Images. size: pixels of a side. asked:
     dict of texts and numbers that tells this choice of files from all others.
 
     Returns Images of uint8 (N, 3, size, size), Mapped ones where they are over IN_MEMORY. Raises
@@ -61,10 +61,10 @@ def from_files(files, y, classes, size, *, asked):
     """
 
     def block(start, stop):
-        return torch.stack([read_image(file, size) for file in files[start:stop]])
+        return torch.stack([read_image(path, size) for path in paths[start:stop]])
 
     asked = {**asked, "size": size}
-    x, _, path = _kept(asked, CODE, lambda: files, lambda: ((len(files), block), {}))
+    x, _, path = _kept(asked, CODE, lambda: paths, lambda: ((len(paths), block), {}))
     return _images(x, y, classes, path)
 
 
@@ -102,15 +102,15 @@ def _kept(asked, code, list_files, make):
         return *found, path
 
 
-def _identity(asked, code, files):
+def _identity(asked, code, paths):
     """Describe what determines the pixels; a file's times tell of a change that its size hides."""
     stamps = []
-    for file in files:
+    for path in paths:
         try:
-            at = os.stat(file)  # noqa: PTH116 (to make Paths of many files takes longer than this)
+            at = os.stat(path)  # noqa: PTH116 (to make Paths of many files takes longer than this)
         except OSError as error:
-            raise ValueError(f"{file} cannot be read as an image ({error.strerror})") from None
-        stamps.append(f"{file}\0{at.st_size}\0{at.st_mtime_ns}\0{at.st_ctime_ns}\n")
+            raise ValueError(f"{path} cannot be read as an image ({error.strerror})") from None
+        stamps.append(f"{path}\0{at.st_size}\0{at.st_mtime_ns}\0{at.st_ctime_ns}\n")
     listed = "".join(stamps).encode(errors="surrogateescape")
     return {
         "asked": asked,
@@ -147,10 +147,8 @@ def _write(path, identity, described, count, block):
             print(sums[-1], file=log, flush=True)
     record = {**identity, **described, "shape": shape, "crc32": sums}
     record["crc32 of the record"] = _sum(record)
-    beside = path.with_suffix(".record")
-    beside.write_text(json.dumps(record), encoding="utf-8")
+    files.replace(path.with_suffix(".json"), json.dumps(record))
     # The pixels last, since it is they that are looked for.
-    beside.replace(path.with_suffix(".json"))
     partial.replace(path)
     journal.unlink()
 

@@ -2,14 +2,13 @@
 
 import copy
 import json
-import os
 import re
 from pathlib import Path
 
 import click
 import nbformat
 
-from lib import fingerprint
+from lib import files, fingerprint
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -28,17 +27,7 @@ def read(path: Path):
 
 def write(nb, path: Path) -> None:
     """Write a notebook whole or not at all."""
-    replace(path, nbformat.writes(nb).rstrip("\n") + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, also when two processes write it at once."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(path, nbformat.writes(nb).rstrip("\n") + "\n")
 
 
 def tagged(cell, tag: str) -> bool:

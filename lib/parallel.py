@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from IPython import get_ipython
 from IPython.display import display
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 
@@ -32,7 +32,7 @@ def each(function, calls, *, label, device="cpu", workers=None):
     if str(device) != "cpu":
         results = (function(**call) for call in calls)
     else:
-        workers = min(workers or os.cpu_count(), max(len(calls), 1))
+        workers = min(workers or cpu_count(), max(len(calls), 1))
         pool = Parallel(n_jobs=workers, return_as="generator")
         results = pool(delayed(_with_one_thread)(function, call) for call in calls)
     with warnings.catch_warnings():

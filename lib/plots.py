@@ -13,6 +13,7 @@ PLAIN = {
     "natural": {"color": DARK, "linestyle": "--", "marker": "s"},
     "untrained": {"color": LIGHT, "linestyle": ":", "marker": "v"},
     "from scratch": {"color": PURPLE, "linestyle": ":", "marker": "^"},
+    "natural, mixed textures": {"color": GREEN, "linestyle": "--", "marker": "P"},
 }
 
 
@@ -53,24 +54,17 @@ def _radius(source):
     return float(source.split()[1].split("/")[0])
 
 
-def bands(frame, ax, *, x, scale=100):
-    """Draw each source's mean against x, with its interval as a band.
+def bands(frame, ax, *, x):
+    """Draw each source's mean against x in percent, with its interval as a band.
 
-    frame: one row per source and x, columns source, x, mean, low, high. scale: 100 draws shares
-    as percentages.
+    frame: one row per source and x, columns source, x, and the shares mean, low, high.
     """
     sources = list(dict.fromkeys(frame["source"]))
     for source in sources:
         part, style = frame[frame["source"] == source].sort_values(x), look(source, sources)
-        ax.plot(part[x], scale * part["mean"], label=source, **style)
-        ax.fill_between(
-            part[x],
-            scale * part["low"],
-            scale * part["high"],
-            color=style["color"],
-            alpha=0.15,
-            lw=0,
-        )
+        low, high = 100 * part["low"], 100 * part["high"]
+        ax.plot(part[x], 100 * part["mean"], label=source, **style)
+        ax.fill_between(part[x], low, high, color=style["color"], alpha=0.15, lw=0)
     return ax
 
 
@@ -176,9 +170,7 @@ def against_steps(frame, references, ax):
         colour = look(source, sources)["color"]
         ax.axhline(100 * accuracy, color=colour, ls=":", lw=1.2, label=f"{source}, library attacks")
     ax.set(xscale="log", xlabel="steps of PGD", ylabel="accuracy under attack, %", ylim=(0, 102))
-    ax.set_xticks(sorted(set(frame["steps"])))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0f}"))
-    ax.xaxis.set_minor_locator(NullLocator())
+    _plain_ticks(ax, sorted(set(frame["steps"])))
     ax.legend(fontsize="small")
     return ax
 
@@ -206,6 +198,11 @@ def _doubling_axis(ax, values):
     values = sorted(set(values))
     shown = [v for i, v in enumerate(reversed(values)) if i == 0 or i % 2 == 0]
     ax.set_xscale("log", base=2)
-    ax.set_xticks(shown)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    _plain_ticks(ax, shown)
+
+
+def _plain_ticks(ax, values):
+    """Mark these values, and no others, on a logarithmic axis, as plain numbers."""
+    ax.set_xticks(values)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
     ax.xaxis.set_minor_locator(NullLocator())

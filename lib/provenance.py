@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from lib import notebooks
+from lib import files
 
 LIBRARIES = ("torch", "torchvision", "numpy")
 COLUMNS = ("chapter", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
@@ -84,4 +84,4 @@ def record(root: Path, new: dict[str, str]) -> None:
     writer.writeheader()
     writer.writerows(rows[chapter] for chapter in sorted(rows))
     (root / FILE).parent.mkdir(parents=True, exist_ok=True)
-    notebooks.replace(root / FILE, text.getvalue())
+    files.replace(root / FILE, text.getvalue())

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import time
 import warnings
@@ -12,16 +11,29 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
+from torch.backends import cudnn
 
-from lib import fingerprint
+from lib import data, files, fingerprint
 from lib.attacks import BALLS
-from lib.models import build, choose_device
+from lib.models import build, choose_device, versions
 from lib.parallel import each
+from lib.parameters import integer, numbers, one_of
 from lib.training import accuracy, fit, pixels
 
 CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
 CONSTRAINTS = ("natural", *BALLS)
 """What a source can be trained under."""
+RULES = {
+    "source_data": data.known,
+    "n_source": integer(0, 10**7),
+    "l2": numbers(0.001, 100),
+    "linf": numbers(0.0001, 1, empty=True),
+    "seeds": integer(1, 1000),
+    "source_epochs": integer(1, 10_000),
+    "attack_steps": integer(1, 1000),
+    "device": one_of("auto", "cpu", "cuda"),
+}
+"""What `lib.parameters.check` allows for the parameters by which every chapter chooses sources."""
 
 
 def source(
@@ -32,7 +44,7 @@ def source(
     eps=0.0,
     seed=0,
     epochs=6,
-    attack_steps=2,
+    attack_steps=1,
     arch="small_resnet",
     width=None,
     lr=0.2,
@@ -70,7 +82,7 @@ def source(
         "parameters": parameters,
         "images": [_digest(train), _digest(test)],
         "code": fingerprint.code("training", "models"),
-        "machine": [platform.machine(), device.type, torch.__version__],
+        "machine": [platform.machine(), device.type, torch.__version__, *versions(arch)],
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     path = CACHE / f"{key}.safetensors"
@@ -88,7 +100,7 @@ def name(constraint, eps):
     """Name a source as figures and tables do: natural, ℓ2 0.3, ℓ∞ 4/255."""
     if constraint == "natural":
         return constraint
-    return f"ℓ2 {eps:g}" if constraint == "l2" else f"ℓ∞ {255 * eps:.2g}/255"
+    return f"ℓ2 {eps:g}" if constraint == "l2" else f"ℓ∞ {round(255 * eps, 2):g}/255"
 
 
 def rungs(l2, linf):
@@ -148,16 +160,14 @@ def untrained(train, *, seed=0, arch="small_resnet", width=None, device="auto"):
 
 def _train(model, train, test, parameters):
     """Train the model in place, and return what is worth recording of it."""
-    natural = parameters["constraint"] == "natural"
+    ball = BALLS.get(parameters["constraint"])
+    chosen = ("epochs", "attack_steps", "seed", "lr", "batch_size")
+    settings = {key: parameters[key] for key in chosen}
     start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)  # the last bits of a sum depend on the number of threads
     try:
-        history = fit(
-            model,
-            train,
-            ball=None if natural else BALLS[parameters["constraint"]](parameters["eps"]),
-            **{k: parameters[k] for k in ("epochs", "attack_steps", "seed", "lr", "batch_size")},
-        )
+        with cudnn.flags(deterministic=True, benchmark=False):
+            history = fit(model, train, ball=ball and ball(parameters["eps"]), **settings)
     finally:
         torch.set_num_threads(threads)
     return {
@@ -195,21 +205,14 @@ def _write(model, path, record):
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     content = safetensors.torch.save(weights)
     record["sha256"] = _checksum(record, content)
-    _replace(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
-    _replace(path, content)
+    files.replace(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
+    files.replace(path, content)
 
 
 def _checksum(record, content):
     """Hash the weights and all that is recorded of them."""
     said = {key: value for key, value in record.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode() + content).hexdigest()
-
-
-def _replace(path, content):
-    """Write a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _digest(images):

@@ -28,6 +28,22 @@ def interval(values, level=0.95):
     return mean, mean - half, mean + half
 
 
+def resampled(values, test_share, level=0.95):
+    """Return (mean, low, high) over repeated random splits of the same images.
+
+    Such splits overlap, so their spread understates the luck of the images: the variance of the
+    mean is enlarged as Nadeau and Bengio (2003) propose, from s²/R to (1/R + q/(1 − q))·s² with R
+    splits and the share q kept for testing.
+
+    values: one number for each split, 1-d. test_share: q, between 0 and 1. level: 0 to 1. With
+    fewer than two values low and high are NaN. Raises ValueError where there are no values.
+    """
+    values = np.asarray(values, dtype=float)
+    mean, low, _ = interval(values, level)
+    widened = (mean - low) * (1 + values.size * test_share / (1 - test_share)) ** 0.5
+    return mean, mean - widened, mean + widened
+
+
 def verdict(low, high):
     """Say in words what a 95 % interval of a difference tells: higher, lower, or nothing."""
     if np.isnan(low) or low <= 0 <= high:
@@ -50,20 +66,28 @@ def percent(summaries, key):
     return tuple(100 * summaries.loc[key, ["mean", "low", "high"]])
 
 
+def in_percent(row):
+    """Write a share with its interval in percent: 42 [30, 54]."""
+    return "{:.0f} [{:.0f}, {:.0f}]".format(*(100 * row[["mean", "low", "high"]]))
+
+
 def in_points(row):
     """Write a difference in points of percent, with half its interval's width: +4.2 ± 3.2."""
     return f"{100 * row['mean']:+.1f} ± {100 * (row['high'] - row['mean']):.1f}"
 
 
-def summary(rows, value, by, *, seed="source_seed"):
+def summary(rows, value, by, *, seed="source_seed", limits=(-np.inf, np.inf)):
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
     rows: DataFrame, one row per model. value: the column to average, first within each `seed`.
+    limits: what the value cannot leave, as (0, 1) for a share near one of its ends; Student's
+    intervals, which do not know that, are cut there.
 
     Returns a DataFrame of the columns `by`, mean, low, high (95 %) and seeds, their number.
     """
     means = rows.groupby([*by, seed], sort=False, observed=True)[value].mean().reset_index()
-    return _over_seeds(means, value, by)
+    found = _over_seeds(means, value, by)
+    return found.assign(**{side: found[side].clip(*limits) for side in ("low", "high")})
 
 
 def paired(rows, value, by, *, source="source", reference="natural", seed="source_seed"):

@@ -40,7 +40,7 @@ def fit(
 
     Returns one dict an epoch: epoch, loss, accuracy (on the images as
     trained on), seconds. Raises ValueError for epochs < 0, attack_steps < 1,
-    or a loss that is no longer finite.
+    batch_size < 1, or a loss that is no longer finite.
     """
     if ball is not None and attack_steps < 1:
         raise ValueError(f"attack_steps is {attack_steps}; adversarial training needs at least 1")
@@ -76,8 +76,10 @@ def descend(
 
     Returns one dict an epoch, as `fit` does. Raises ValueError as `fit` does.
     """
-    if epochs < 0:
-        raise ValueError(f"epochs is {epochs}; allowed are 0 and more")
+    if epochs < 0 or batch_size < 1:
+        raise ValueError(
+            f"epochs is {epochs}, batch_size {batch_size}; allowed are 0 and 1 and more"
+        )
     trainable = [p for p in module.parameters() if p.requires_grad]
     device = trainable[0].device
     y = y.to(device)
@@ -177,7 +179,11 @@ def withstands(
 
     steps, restarts, seed: as in `pgd`. step_sizes: gives the sizes of the steps for eps and
     their number, `long_then_short` or `equal_steps` of `lib.attacks`.
+
+    Raises ValueError for restarts < 1, and as `pgd` does.
     """
+    if restarts < 1:
+        raise ValueError(f"restarts is {restarts}; allowed are 1 and more")
     device = next(model.parameters()).device
     right = predict(model, images, batch_size=batch_size) == images.y
     for restart in range(restarts):

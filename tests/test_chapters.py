@@ -22,12 +22,20 @@ TINY_SOURCE = {"n_source": 60, "l2": [0.25], "linf": [], "seeds": 2, "source_epo
 TINY = {
     "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
-}
+    "03_shape_bias": {
+        "n_conflicts": 40, "n_tested": 20, "n_few": [4, 8], "subsets": 1, "epochs": 2,
+        "doses": [0.0], "dose_seeds": 1, "target": "faces",
+    },
+}  # fmt: skip
 
 
-def cells(name, kind="code"):
-    nb = nbformat.read(CHAPTERS[name], as_version=4)
-    return [cell for cell in nb.cells if cell.cell_type == kind]
+def cells(name):
+    return cells_of(CHAPTERS[name])
+
+
+def cells_of(path):
+    nb = nbformat.read(path, as_version=4)
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
 def defaults(name):
@@ -76,8 +84,7 @@ def run(*arguments, cwd=ROOT):
 def errors(path):
     return [
         output
-        for cell in nbformat.read(path, as_version=4).cells
-        if cell.cell_type == "code"
+        for cell in cells_of(path)
         for output in cell.outputs
         if output.output_type == "error"
     ]
@@ -134,8 +141,8 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
         assert errors(out) == []
 
 
-def test_chapter_01_runs_with_other_parameters(tmp_path):
-    name = "01_adversarial_training"
+@pytest.mark.parametrize("name", ["01_adversarial_training", "03_shape_bias"])
+def test_a_chapter_runs_with_other_parameters(name, tmp_path):
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name]}
     done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
@@ -154,6 +161,22 @@ def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfr
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert folder.name in str(nbformat.read(out, as_version=4))
+
+
+def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
+    image_folder(tmp_path / "mine")
+    for stimulus in ("left/left1-right2", "left/left2-right1", "right/right4-left4"):
+        file = tmp_path / "stimuli" / f"{stimulus}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "olive").save(file)
+    arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0}
+    out = tmp_path / "out.ipynb"
+    done = run(
+        "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", *flags(arguments),
+        "-o", out, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
 
 
 def image_folder(path, classes=("left", "right"), each=8):

@@ -12,16 +12,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
-    {"images", "fingerprint", "parameters", "parallel", "quoting"},
+    {"images", "files", "fingerprint", "parameters", "parallel", "quoting", "stats"},
     {"microcosm", "bundled", "folders", "pictures", "downloads", "layouts"},
     {"decoded"},
     {"torchvision_sets"},
-    {"data", "models", "attacks", "stats", "plots", "widgets"},
-    {"training", "freezing", "heads"},
-    {"sources", "transfer", "robustness"},
+    {"data"},
+    {"networks", "chains", "pickles"},
+    {"imagenet", "parts", "archives"},
+    {"grouped", "checkpoints"},
+    {"models"},
+    {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
+    {"stimuli", "cue_plots", "influence_plots"},
+    {"training", "freezing", "heads", "retraining", "ekfac"},
+    {"sources", "published", "transfer", "robustness", "cue_use"},
+    {"attribution", "advice"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
-RUNNER_USES = RUNNER | {"fingerprint", "parameters"}
+RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
 
 
@@ -96,7 +103,8 @@ def watch(event, args):
 sys.addaudithook(watch)
 for module in modules:
     __import__(f"lib.{module}")
-slow = [m for m in ("foolbox", "matplotlib.pyplot", "sklearn", "skimage") if m in sys.modules]
+heavy = ("foolbox", "kronfluence", "matplotlib.pyplot", "sklearn", "skimage", "timm")
+slow = [m for m in heavy if m in sys.modules]
 torch = sys.modules.get("torch")
 started = bool(torch and torch.cuda.is_initialized())
 print(json.dumps({"files": files, "net": net, "slow": slow, "cuda": started}))
@@ -118,7 +126,7 @@ def probe(modules):
 
 
 def test_importing_touches_no_disk_network_or_gpu():
-    drawing = {"plots", "widgets", "quoting"}
+    drawing = {"widgets", "quoting"} | {m for m in MODULES if m.endswith("plots")}
     computing = set.union(*LAYERS) - drawing
     found = probe(sorted(computing))
     assert found == {"files": [], "net": [], "slow": [], "cuda": False}

@@ -41,14 +41,14 @@ def hue(line):
 
 
 @pytest.mark.parametrize(
-    ("draw", "x", "scale"),
+    ("draw", "x"),
     [
-        (plots.against_n, "n_train", 100),
-        (plots.against_eps, "attack_eps", 100),
-        (lambda frame, ax: plots.bands(frame, ax, x="k", scale=1), "k", 1),
+        (plots.against_n, "n_train"),
+        (plots.against_eps, "attack_eps"),
+        (lambda frame, ax: plots.bands(frame, ax, x="k"), "k"),
     ],
 )
-def test_what_is_drawn_is_the_frame(ax, draw, x, scale):
+def test_what_is_drawn_is_the_frame(ax, draw, x):
     data = frame(x)
     assert draw(data, ax) is ax
     drawn = lines(ax)
@@ -57,11 +57,11 @@ def test_what_is_drawn_is_the_frame(ax, draw, x, scale):
     for source in SOURCES:
         part = data[data["source"] == source]
         assert drawn[source].get_xdata().tolist() == part[x].tolist()
-        assert drawn[source].get_ydata().tolist() == pytest.approx((scale * part["mean"]).tolist())
+        assert drawn[source].get_ydata().tolist() == pytest.approx((100 * part["mean"]).tolist())
         corners = areas[source].get_paths()[0].vertices
         for size, low, high in part[[x, "low", "high"]].itertuples(index=False):
             reach = corners[corners[:, 0] == size][:, 1]
-            assert (reach.min(), reach.max()) == pytest.approx((scale * low, scale * high))
+            assert (reach.min(), reach.max()) == pytest.approx((100 * low, 100 * high))
         assert to_hex(areas[source].get_facecolor()[0][:3]) == hue(drawn[source])
 
 

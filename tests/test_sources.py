@@ -302,7 +302,7 @@ def test_the_weights_of_another_source_are_not_taken_for_its_own(sets, cache, tr
 @pytest.mark.parametrize("written", [0, 100, None])
 def test_killed_while_writing(sets, cache, trained, monkeypatch, files_in_place, written):
     # The process ends in the middle of a file, or before it is put in its place.
-    real, done = sources._replace, []
+    real, done = sources.files.replace, []
 
     def dying(path, content):
         if len(done) < files_in_place:
@@ -311,10 +311,10 @@ def test_killed_while_writing(sets, cache, trained, monkeypatch, files_in_place,
         path.with_name(f"{path.name}.1.partial").write_bytes(content[:written])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "_replace", dying)
+    monkeypatch.setattr(sources.files, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
         source(sets)
-    monkeypatch.setattr(sources, "_replace", real)
+    monkeypatch.setattr(sources.files, "replace", real)
     model, record = source(sets)
     assert len(trained) == 2 and files(cache, ".safetensors")
     _, again = source(sets)

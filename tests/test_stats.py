@@ -3,7 +3,17 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lib.stats import best, in_points, interval, paired, percent, summary, tally, verdict
+from lib.stats import (
+    best,
+    in_percent,
+    in_points,
+    interval,
+    paired,
+    percent,
+    summary,
+    tally,
+    verdict,
+)
 
 
 def frame(sources=("natural", "robust"), seeds=4, subsets=3, sizes=(20, 40), noise=0.01):
@@ -179,3 +189,16 @@ def test_tally():
 def test_percent():
     rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
     assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))
+
+
+def test_a_share_does_not_leave_its_limits():
+    rows = pd.DataFrame({"source": "a", "source_seed": range(3), "share": [0.99, 1.0, 0.2]})
+    free = summary(rows, "share", ["source"]).iloc[0]
+    cut = summary(rows, "share", ["source"], limits=(0, 1)).iloc[0]
+    assert free["low"] < 0 and free["high"] > 1 and cut["mean"] == free["mean"]
+    assert (cut["low"], cut["high"]) == (0, 1)
+
+
+def test_a_share_in_words():
+    row = pd.Series({"source": "a", "mean": 0.421, "low": 0.3, "high": 0.549})
+    assert in_percent(row) == "42 [30, 55]"
