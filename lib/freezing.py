@@ -2,8 +2,6 @@
 
 import copy
 
-from torch import nn
-
 
 def freeze(model, unfrozen_blocks):
     """Leave the head and the last blocks trainable, and freeze the rest, in place.
@@ -25,32 +23,30 @@ def split(model, unfrozen_blocks):
 
     The trunk holds what `freeze` freezes: its output for an image never
     changes, so it need run only once an image. Both share the model's
-    parameters; the trunk is in eval mode.
+    parameters; the trunk is in eval mode. Where a network of timm cannot
+    be cut there, the trunk only normalises, and the tail runs the frozen
+    blocks too, in eval mode and without gradients; its parameters are the
+    unfrozen ones all the same. The tail's last module is the head.
 
     Returns (trunk, tail). Raises ValueError as `freeze` does.
     """
-    frozen = _frozen_blocks(model, unfrozen_blocks)
-    below, above = list(model.blocks[:frozen]), list(model.blocks[frozen:])
-    if not above:
-        return nn.Sequential(model.normalise, *below, model.pool).eval(), nn.Sequential(model.head)
-    trunk = nn.Sequential(model.normalise, *below).eval()
-    return trunk, nn.Sequential(*above, model.pool, model.head)
+    trunk, tail = model.cut(_frozen_blocks(model, unfrozen_blocks))
+    return trunk.eval(), tail
 
 
-def join(model, tail):
+def join(model, unfrozen_blocks, tail):
     """Put a trained tail on the trunk it was trained on: what `split` took apart.
 
-    model: the Network that was split, left unchanged. tail: of any number of blocks, with a head
-    of any number of classes.
+    model: the network that was split, left unchanged. unfrozen_blocks: as it was split. tail: as
+    `split` gave it, trained since, with a head of any number of classes.
 
-    Returns a Network in eval mode, which shares no memory with either.
+    Returns a network in eval mode, which shares no memory with either. Raises ValueError as
+    `freeze` does.
     """
-    joined, (*above, head) = copy.deepcopy(model), copy.deepcopy(tail)
-    blocks = above[:-1]  # without the pooling
-    first = len(joined.blocks) - len(blocks)
-    for index, block in enumerate(blocks, start=first):
-        joined.blocks[index] = block
-    joined.head = head
+    joined = copy.deepcopy(model)
+    joined.head = copy.deepcopy(tail[-1])
+    _, its_tail = split(joined, unfrozen_blocks)
+    its_tail.load_state_dict(tail.state_dict())
     return joined.eval()
 
 

@@ -97,7 +97,7 @@ def test_joined_again_they_are_a_network_with_the_new_tail(model, batch, unfroze
         for value in tail.parameters():
             value.add_(0.05)
     tail[-1] = torch.nn.Linear(tail[-1].in_features, 3)
-    joined = join(model.train(), tail)
+    joined = join(model.train(), unfrozen_blocks, tail)
     assert not any(m.training for m in joined.modules()) and len(joined.blocks) == BLOCKS
     x = batch[0]
     assert joined(x).shape == (16, 3)
@@ -114,7 +114,7 @@ def test_joined_again_they_are_a_network_with_the_new_tail(model, batch, unfroze
 @pytest.mark.parametrize("unfrozen_blocks", [-2, 6, 2.5, None, "1"])
 def test_other_numbers_of_blocks_are_refused(model, unfrozen_blocks):
     before = [p.requires_grad for p in model.parameters()]
-    for function in (freeze, split):
+    for function in (freeze, split, lambda m, k: join(m, k, torch.nn.Sequential(m.head))):
         with pytest.raises(ValueError, match=f"unfrozen_blocks is {unfrozen_blocks}; .* to 5"):
             function(model, unfrozen_blocks)
     assert [p.requires_grad for p in model.parameters()] == before
