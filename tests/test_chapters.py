@@ -29,7 +29,7 @@ TINY = {
     "05_what_transfers": {
         "target": "faces", "curve_n": 8, "record_at": [1], "depths": [0, -1], "depth_n": [4, 8],
         "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1, "more_linf": [],
-        "n_max": 8, "subsets": 1, "epochs": 2,
+        "subsets": 1, "epochs": 2,
     },
 }  # fmt: skip
 
