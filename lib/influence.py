@@ -89,15 +89,14 @@ def head_influences(train, test, rules):
     _fit_together(train, test)
     for rule in rules:
         _allowed(**rule)
-    residuals, h = _factors(train)
-    values, vectors = torch.linalg.eigh(contrast_hessian(h, train.probs))
-    gradients = _outer(residuals, h)
-    projected = vectors.T @ gradients.flatten(0, 1)
+    values, vectors = torch.linalg.eigh(contrast_hessian(with_one(train.features), train.probs))
+    along_train, along_test = (
+        vectors.T @ _outer(*_factors(seen)).flatten(0, 1) for seen in (train, test)
+    )
     for rule in rules:
         damped = values + rule["damping"]
         kept = damped >= (rule.get("cutoff") or 0) * damped[-1]
-        solved = vectors[:, kept] @ (projected[kept] / damped[kept, None])
-        yield _products(test, solved.view_as(gradients))
+        yield (along_test[kept] / damped[kept, None]).T @ along_train[kept]
 
 
 def self_influence(features, probs, y, *, damping):

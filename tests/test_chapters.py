@@ -22,6 +22,7 @@ TINY_SOURCE = {"n_source": 60, "l2": [0.25], "linf": [], "seeds": 2, "source_epo
 TINY = {
     "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
+    "04_influence": {"target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2},
 }
 
 
@@ -138,6 +139,16 @@ def test_chapter_01_runs_with_other_parameters(tmp_path):
     name = "01_adversarial_training"
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name]}
+    done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert errors(out) == []
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1])
+def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
+    name = "04_influence"
+    out = tmp_path / "out.ipynb"
+    tiny = {**TINY_SOURCE, **TINY[name], "unfrozen_blocks": unfrozen_blocks}
     done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
     assert done.returncode == 0, done.stderr[-2000:]
     assert errors(out) == []

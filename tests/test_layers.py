@@ -13,12 +13,21 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
     {"images", "fingerprint", "parameters", "parallel", "quoting"},
-    {"microcosm", "folders", "data", "models", "attacks", "stats", "plots", "widgets"},
-    {"training", "freezing", "heads"},
-    {"sources", "transfer", "robustness"},
-]
-# The imports within a layer: the microcosm and folders are among the sets that `data` loads.
-WITHIN = {("data", "microcosm"), ("data", "folders")}
+    {
+        "microcosm", "folders", "data", "models", "attacks", "influence", "matching", "stats",
+        "plots", "influence_plots", "widgets",
+    },
+    {"training", "freezing", "heads", "retraining", "ekfac"},
+    {"sources", "transfer", "robustness", "attribution"},
+]  # fmt: skip
+# The imports within a layer: the microcosm and folders are among the sets that `data` loads, the
+# figures of influence look like all others, and `attribution` looks into what `transfer` tunes.
+WITHIN = {
+    ("data", "microcosm"),
+    ("data", "folders"),
+    ("influence_plots", "plots"),
+    ("attribution", "transfer"),
+}
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"fingerprint", "parameters"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
@@ -96,7 +105,8 @@ def watch(event, args):
 sys.addaudithook(watch)
 for module in modules:
     __import__(f"lib.{module}")
-slow = [m for m in ("foolbox", "matplotlib.pyplot", "sklearn", "skimage") if m in sys.modules]
+late = ("foolbox", "kronfluence", "matplotlib.pyplot", "sklearn", "skimage")
+slow = [m for m in late if m in sys.modules]
 torch = sys.modules.get("torch")
 started = bool(torch and torch.cuda.is_initialized())
 print(json.dumps({"files": files, "net": net, "slow": slow, "cuda": started}))
@@ -118,7 +128,7 @@ def probe(modules):
 
 
 def test_importing_touches_no_disk_network_or_gpu():
-    drawing = {"plots", "widgets", "quoting"}
+    drawing = {"plots", "influence_plots", "widgets", "quoting"}
     computing = set.union(*LAYERS) - drawing
     found = probe(sorted(computing))
     assert found == {"files": [], "net": [], "slow": [], "cuda": False}

@@ -3,7 +3,17 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lib.stats import best, in_points, interval, paired, percent, summary, tally, verdict
+from lib.stats import (
+    best,
+    in_percent,
+    in_points,
+    interval,
+    paired,
+    percent,
+    summary,
+    tally,
+    verdict,
+)
 
 
 def frame(sources=("natural", "robust"), seeds=4, subsets=3, sizes=(20, 40), noise=0.01):
@@ -179,3 +189,8 @@ def test_tally():
 def test_percent():
     rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
     assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))
+
+
+def test_in_percent():
+    row = pd.Series({"mean": 0.842, "low": 0.81, "high": 0.874})
+    assert in_percent(row) == "84.2 ± 3.2"
