@@ -71,8 +71,8 @@ def by_kronfluence(head, train, test):
 
 
 def by_captum(head, train, test):
-    """Take captum's Arnoldi iteration, with its own defaults but for the damping."""
-    from captum.influence import ArnoldiInfluenceFunction
+    """Take captum's Arnoldi iteration, with a basis larger than its default."""
+    from captum.influence._core.arnoldi_influence_function import ArnoldiInfluenceFunction
     from torch.utils.data import TensorDataset
 
     model = nn.Sequential(head).requires_grad_(True)
@@ -83,7 +83,10 @@ def by_captum(head, train, test):
         checkpoints_load_func=lambda model, checkpoint: 1.0,
         loss_fn=nn.CrossEntropyLoss(reduction="none"),
         batch_size=len(train[1]),
-        hessian_reg=DAMPING,
+        # Its Hessian is that of the sum, not of the mean.
+        hessian_reg=DAMPING * len(train[1]),
+        arnoldi_dim=400,
+        projection_dim=300,
         sample_wise_grads_per_batch=False,
     )
     return found.influence(test)

@@ -118,7 +118,8 @@ def mislabel(y, classes, share, seed):
         raise ValueError(f"the share of wrong labels is {share}; allowed are 0 to 1")
     generator = torch.Generator().manual_seed(seed)
     wrong = torch.zeros(len(y), dtype=torch.bool)
-    wrong[torch.randperm(len(y), generator=generator)[: round(share * len(y))]] = True
+    count = max(round(share * len(y)), share > 0)  # none only where none is asked for
+    wrong[torch.randperm(len(y), generator=generator)[:count]] = True
     shift = torch.randint(1, classes, y.shape, generator=generator)
     return torch.where(wrong, (y + shift) % classes, y), wrong
 
