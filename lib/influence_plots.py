@@ -99,14 +99,15 @@ def predicted_against_actual(predicted, actual, source, ax):
     ax.scatter(predicted, actual, s=2, alpha=0.25, color=colour, lw=0)
     limit = 1.1 * max(np.abs(predicted).max(), np.abs(actual).max())
     ax.plot([-limit, limit], [-limit, limit], color=DARK, lw=0.8)
-    ticks = [t for t in (-1, -0.1, -0.01, 0, 0.01, 0.1, 1) if abs(t) < limit]
+    ticks = [t for t in (-1, -0.1, 0, 0.1, 1) if abs(t) < limit]
     cube_root = {"functions": (np.cbrt, lambda v: v**3)}
     ax.set_xscale("function", **cube_root)
     ax.set_yscale("function", **cube_root)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
         axis.set_minor_locator(NullLocator())
-    ax.set(xlabel="predicted rise of the loss", ylabel="actual rise")
+    ends = (-limit, limit)
+    ax.set(xlim=ends, ylim=ends, xlabel="predicted rise of the loss", ylabel="actual rise")
     return ax
 
 
