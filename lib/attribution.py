@@ -37,8 +37,12 @@ class Tuned(NamedTuple):
 
 def known_or_all(name, value):
     """Check a chapter's parameter: one of TARGETS, a folder, or "all", which stands for TARGETS."""
-    if value not in (*TARGETS, "all"):
+    if value in (*TARGETS, "all"):
+        return
+    try:
         data.known(name, value)
+    except ValueError as error:
+        raise ValueError(f"{error}; here also {', '.join(microcosm.CUES)}, all") from error
 
 
 def load(name_or_path, n_train, n_test):

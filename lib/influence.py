@@ -177,7 +177,7 @@ def _fit_together(train, test):
 
 def _checked(name, seen, device):
     """Check what is known of one set of images, and bring it to one device and precision."""
-    features, probs, y = (torch.as_tensor(v, device=device) for v in seen)
+    features, probs, y = (torch.as_tensor(v, device=device).detach() for v in seen)
     count = len(y) if y.ndim == 1 else -1
     if features.ndim != 2 or probs.ndim != 2 or not len(features) == len(probs) == count > 0:
         raise ValueError(

@@ -140,7 +140,7 @@ def test_targets(tmp_path):
     assert (len(train), len(test)) == (140, 20)
     attribution.known_or_all("target", "all")
     attribution.known_or_all("target", "gratings")
-    with pytest.raises(ValueError, match="known sets are"):
+    with pytest.raises(ValueError, match=r"known sets are .*; here also shapes, gratings, all"):
         attribution.known_or_all("target", "grating")
 
 

@@ -149,6 +149,14 @@ def test_what_is_handed_in_stays_as_it_was():
     assert all(map(torch.equal, (*train, *test), before))
 
 
+def test_what_still_holds_gradients_gives_plain_scores():
+    _, train, test = problem()
+    plain = head_influence(*train, *test, damping=DAMPING)
+    attached = changed(train, probs=train.probs.clone().requires_grad_())
+    found = head_influence(*attached, *test, damping=DAMPING)
+    assert torch.equal(found, plain) and not found.requires_grad
+
+
 def changed(seen, **values):
     return Seen(**{**seen._asdict(), **values})
 
