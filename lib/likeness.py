@@ -48,11 +48,16 @@ def opinions(judges, x):
 
 
 def recognised(judges, x, y):
-    """Return the share, 0 to 1, of answers of the judges that name the classes y of images x.
+    """Ask judges for the class of images, and count the answers that name the class they should.
 
-    judges: networks. x: float (N, 3, H, W) in [0, 1]. y: int64 (N,).
+    judges: {cue: networks}. x: float (N, 3, H, W) in [0, 1]. y: int64 (N,).
+
+    Returns {cue: share of the answers of its networks that are y, 0 to 1}.
     """
-    return float((opinions(judges, x).argmax(2) == y.cpu()).double().mean())
+    return {
+        cue: float((opinions(networks, x).argmax(2) == y.cpu()).double().mean())
+        for cue, networks in judges.items()
+    }
 
 
 def order(judges, frames, y_from, y_to):
@@ -118,21 +123,31 @@ def concentration(energy, inside):
     energy: float (N, H, W), not negative. inside: bool (N, H, W), no mask empty, N at least 2.
 
     Returns two tensors (N,): the energy of a pixel inside, on average, over that of a pixel of
-    the whole map (1 is what noise has), and over that of a pixel inside the other images' masks,
-    on average (1 is what a map has that does not know its own image, however it prefers the
-    centre). A map of zeros gives 1 and 1. Raises ValueError for an empty mask or a single map.
+    the whole map; and the same inside the other images' masks, averaged over them. Noise has 1
+    and 1; a map that prefers the centre, whatever the image, the same number twice. A map of
+    zeros counts as noise. Raises ValueError for an empty mask or a single map.
     """
     area = inside.flatten(1).sum(1)
     if len(inside) < 2 or int(area.min()) == 0:
         raise ValueError(
-            f"{len(inside)} maps, the smallest mask {int(area.min())}; allowed are 2, 1"
+            f"there are {len(inside)} maps, and {int(area.min())} pixels in the smallest mask; "
+            "allowed are 2 and more maps, 1 and more pixels"
         )
     energy, inside = energy.flatten(1).double(), inside.flatten(1).double()
     energy = torch.where(energy.sum(1, keepdim=True) > 0, energy, 1.0)
     density = energy @ (inside / area[:, None]).T  # (N maps, N masks): energy a pixel
     own = density.diagonal()
     others = (density.sum(1) - own) / (len(own) - 1)
-    return own / energy.mean(1), own / others
+    return own / energy.mean(1), others / energy.mean(1)
+
+
+def favourites(features, y):
+    """Name for each feature the class whose images have most of it, on average.
+
+    features: float (N, d). y: int64 (N,), each class at least once. Returns int64 (d,).
+    """
+    means = torch.stack([features[y == label].mean(0) for label in y.unique()])
+    return y.unique()[means.argmax(0).cpu()]
 
 
 def elsewhere(y, pool, seed):
@@ -144,9 +159,7 @@ def elsewhere(y, pool, seed):
     """
     differs = pool[None, :] != y[:, None]
     if not bool(differs.any(1).all()):
-        raise ValueError(
-            "the images are all of the class wanted; give images of two classes or more"
-        )
+        raise ValueError("all images show the class that is wanted; give images of other classes")
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.rand(differs.shape, generator=generator)
     return torch.where(differs, drawn, -1.0).argmax(1)

@@ -119,7 +119,7 @@ def test_the_search_finds_what_it_looks_for(name, natural, world):
     scores = torch.stack([score(x) for x in search(steps=30, keep=(0, 10)).values()])
     assert bool((scores.diff(dim=0) > 0).all())
     if name == "match":
-        assert float(scores[-1].min()) > 0.3 * float(scores[0].min())
+        assert float(scores[-1].mean()) > 0.4 * float(scores[0].mean())
 
 
 @pytest.mark.parametrize("name", SEARCHES)
