@@ -27,15 +27,16 @@ LAYERS = [
         "stimuli",
         "shape_bias",
         "cue_plots",
+        "feature_plots",
     },  # fmt: skip,
-    {"training", "freezing", "heads"},
-    {"sources", "transfer", "robustness", "cue_use"},
+    {"training", "freezing", "heads", "features"},
+    {"sources", "transfer", "robustness", "cue_use", "likeness"},
 ]
 # The imports within a layer: the microcosm and folders are among the sets that `data` loads, ...
 WITHIN = {("data", "microcosm"), ("data", "folders")}
 # ... and conflicts are drawn, or read from a folder of stimuli; every figure has one look.
 WITHIN |= {("conflicts", "microcosm"), ("stimuli", "conflicts"), ("stimuli", "folders")}
-WITHIN |= {("cue_plots", "plots")}
+WITHIN |= {("cue_plots", "plots"), ("feature_plots", "plots")}
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
@@ -135,7 +136,7 @@ def probe(modules):
 
 
 def test_importing_touches_no_disk_network_or_gpu():
-    drawing = {"plots", "cue_plots", "widgets", "quoting"}
+    drawing = {"plots", "cue_plots", "feature_plots", "widgets", "quoting"}
     computing = set.union(*LAYERS) - drawing
     found = probe(sorted(computing))
     assert found == {"files": [], "net": [], "slow": [], "cuda": False}
