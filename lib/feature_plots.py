@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from lib.plots import DARK, look
 
 
-def sheet(rows, titles=None, *, gap=2, zoom=2.0):
+def sheet(rows, titles=None, *, gap=2, zoom=1.8):
     """Show rows of images, each row with a label at its left, pixel by pixel.
 
     rows: {label: images (N, 3, H, W) in [0, 1]}, all of one shape. titles: a line above each
