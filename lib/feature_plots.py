@@ -22,7 +22,8 @@ def sheet(rows, titles=None, *, gap=2, zoom=1.8):
     # 32 levels of a channel: the eye cannot tell, and a file of noise is half as large.
     page = np.round(31 * page) / 31
     inch, margin = zoom * 32 / height / 72, 0.1 * max(map(len, rows)) + 0.3
-    fig, ax = plt.subplots(figsize=(inch * page.shape[1] + margin, inch * page.shape[0] + 0.4))
+    size = (inch * page.shape[1] + margin, inch * page.shape[0] + 0.4)
+    fig, ax = plt.subplots(figsize=size, dpi=72)
     ax.imshow(page, interpolation="nearest")
     ax.set_yticks((np.arange(count) + 0.5) * (height + gap) - gap / 2, list(rows))
     centres = (np.arange(columns) + 0.5) * (width + gap) - gap / 2
