@@ -19,9 +19,9 @@ def sheet(rows, titles=None, *, gap=2, zoom=1.8):
     for place in np.ndindex(count, columns):
         top, left = place[0] * (height + gap), place[1] * (width + gap)
         page[top : top + height, left : left + width] = images[place].transpose(1, 2, 0)
-    # 32 levels of a channel: the eye cannot tell, and a file of noise is half as large.
-    page = np.round(31 * page) / 31
-    inch, margin = zoom * 32 / height / 72, 0.1 * max(map(len, rows)) + 0.3
+    # 24 levels of a channel: the eye cannot tell, and a file of noise is half as large.
+    page = np.round(23 * page) / 23
+    inch, margin = zoom * 32 / height / 72, 0.12 * max(map(len, rows)) + 0.3
     size = (inch * page.shape[1] + margin, inch * page.shape[0] + 0.4)
     fig, ax = plt.subplots(figsize=size, dpi=72)
     ax.imshow(page, interpolation="nearest")

@@ -27,7 +27,7 @@ def test_a_sheet_shows_every_image_beside_its_label(titles):
     for i, images in enumerate(rows.values()):
         for j, image in enumerate(images):
             found = page[7 * i : 7 * i + 5, 9 * j : 9 * j + 7]
-            assert np.allclose(found, image.permute(1, 2, 0), atol=0.5 / 31 + 1e-6)
+            assert np.allclose(found, image.permute(1, 2, 0), atol=0.5 / 23 + 1e-6)
     assert (page[5:7] == 1).all() and (page[:, 7:9] == 1).all()
     assert [label.get_text() for label in ax.get_yticklabels()] == list(rows)
     assert [label.get_text() for label in ax.get_xticklabels()] == (titles or [])
