@@ -1,7 +1,5 @@
 """Freezing a network block by block, and splitting it into a frozen trunk and a trained tail."""
 
-from torch import nn
-
 
 def freeze(model, unfrozen_blocks):
     """Leave the head and the last blocks trainable, and freeze the rest, in place.
@@ -23,16 +21,15 @@ def split(model, unfrozen_blocks):
 
     The trunk holds what `freeze` freezes: its output for an image never
     changes, so it need run only once an image. Both share the model's
-    parameters; the trunk is in eval mode.
+    parameters; the trunk is in eval mode. Where a network of timm cannot
+    be cut there, the trunk only normalises, and the tail runs the frozen
+    blocks too, in eval mode and without gradients; its parameters are the
+    unfrozen ones all the same. The tail's last module is the head.
 
     Returns (trunk, tail). Raises ValueError as `freeze` does.
     """
-    frozen = _frozen_blocks(model, unfrozen_blocks)
-    below, above = list(model.blocks[:frozen]), list(model.blocks[frozen:])
-    if not above:
-        return nn.Sequential(model.normalise, *below, model.pool).eval(), nn.Sequential(model.head)
-    trunk = nn.Sequential(model.normalise, *below).eval()
-    return trunk, nn.Sequential(*above, model.pool, model.head)
+    trunk, tail = model.cut(_frozen_blocks(model, unfrozen_blocks))
+    return trunk.eval(), tail
 
 
 def _frozen_blocks(model, unfrozen_blocks):

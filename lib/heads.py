@@ -19,6 +19,16 @@ class Heads(nn.Module):
         """Map features (S, N, d), or (N, d) for all heads alike, to logits (S, N, C)."""
         return features @ self.weight + self.bias
 
+    def apart(self):
+        """Return the heads one by one, as S nn.Linear that share no memory with this."""
+        heads = []
+        for weight, bias in zip(self.weight.detach(), self.bias.detach(), strict=True):
+            head = nn.utils.skip_init(nn.Linear, *weight.shape, device=weight.device)
+            head.weight.data.copy_(weight.T)
+            head.bias.data.copy_(bias[0])
+            heads.append(head)
+        return heads
+
 
 def fit_heads(heads, features, y, *, epochs, seeds, lr, batch_size, weight_decay, schedule):
     """Train each head as `lib.training.descend` would train it by itself.

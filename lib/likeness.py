@@ -26,14 +26,11 @@ def lessons(cue, n, seed, *, spread=0.1):
     """
     if cue not in ("shape", "texture") or not spread >= 0:
         raise ValueError(f"cue is {cue!r}, spread {spread}; allowed are shape or texture, and ≥ 0")
-    generator = torch.Generator().manual_seed(seed)
-    other = torch.randint(len(microcosm.CLASSES), (max(n, 0),), generator=generator)
-    y = microcosm.draw(n, seed).y
-    shape, texture = (y, other) if cue == "shape" else (other, y)
-    x = pixels(microcosm.draw(n, seed, shape=shape, texture=texture).x)
+    drawn = microcosm.one_cue({"shape": "shapes", "texture": "gratings"}[cue], n, seed)
+    x, generator = pixels(drawn.x), torch.Generator().manual_seed(seed)
     strength = spread * torch.rand(n, 1, 1, 1, generator=generator)
     noisy = x + strength * torch.randn(x.shape, generator=generator)
-    return Images((255 * noisy.clamp(0, 1)).round().to(torch.uint8), y, microcosm.CLASSES)
+    return Images((255 * noisy.clamp(0, 1)).round().to(torch.uint8), drawn.y, microcosm.CLASSES)
 
 
 @torch.no_grad()

@@ -22,6 +22,8 @@ WAVELENGTHS = (2.8, 4.0)
 # Mean amplitude of the grating. At 0.05 naturally trained networks decide for the texture, as
 # those trained on photographs do; at half of it, for the shape.
 AMPLITUDE = 0.05
+CUES = ("shapes", "gratings")
+"""What `one_cue` can label images by."""
 # Images are drawn in blocks of this size, each from a generator of its own, so that the first
 # images of a long draw are those of a short one.
 BLOCK = 500
@@ -60,6 +62,24 @@ def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=A
         block = _draw_block(y[start:stop], marks, generator, contrast, amplitude)
         x[start:stop] = block.mul_(255).add_(0.5).to(torch.uint8)
     return Images(x, y, CLASSES)
+
+
+def one_cue(cue, n, seed):
+    """Draw n images labelled by one cue, while the other says nothing: it is drawn at random.
+
+    cue: "shapes" or "gratings". n, seed: as in `draw`.
+
+    Returns Images. Raises ValueError for another cue, and as `draw` does.
+    """
+    if cue not in CUES:
+        raise ValueError(f"cue is {cue!r}; allowed are {' and '.join(CUES)}")
+    generator = torch.Generator().manual_seed(_block_seed(seed, -1))
+    texture = torch.randint(len(CLASSES), (n,), generator=generator)
+    drawn = draw(n, seed, texture=texture)
+    if cue == "shapes":
+        return drawn
+    names = tuple(f"{36 * (i % 5)}° {WAVELENGTHS[i // 5]:g} px" for i in range(len(CLASSES)))
+    return Images(drawn.x, texture, names)
 
 
 def _indices(name, value, n):

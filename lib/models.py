@@ -1,10 +1,15 @@
-"""Networks as a chain of blocks with a linear head, so that they can be frozen block by block."""
+"""Networks by name: small residual ones for 32 pixels, torchvision's, and any of timm's."""
+
+from importlib import metadata
 
 import torch
 from torch import nn
 
-# Normalisation sits inside the network: attacks and their ε live in pixel space [0, 1].
+from lib import grouped, imagenet
+from lib.networks import Network, Normalise
+
 MEAN, STD = 0.5, 0.25
+"""The normalisation of the small networks."""
 
 
 class Residual(nn.Module):
@@ -28,51 +33,6 @@ class Residual(nn.Module):
         return torch.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-class Normalise(nn.Module):
-    """Centre and scale pixels of [0, 1]."""
-
-    def forward(self, x):
-        """Map pixels (N, 3, H, W) to the range the blocks are fed with."""
-        return (x - MEAN) / STD
-
-
-class Network(nn.Module):
-    """A classifier: normalisation, blocks, average pooling, linear head.
-
-    blocks: the freeze units, from input to output. head: the linear layer, (N, d) to (N, C).
-    """
-
-    def __init__(self, blocks, features, num_classes):
-        super().__init__()
-        self.normalise = Normalise()
-        self.blocks = nn.ModuleList(blocks)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(features, num_classes)
-
-    def features(self, x):
-        """Map pixels (N, 3, H, W) in [0, 1] to the head's input (N, d)."""
-        x = self.normalise(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.pool(x)
-
-    def forward(self, x):
-        """Map pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
-        return self.head(self.features(x))
-
-    def train(self, mode=True):
-        """Set training mode, but leave frozen blocks in eval mode.
-
-        Otherwise the BatchNorm of a frozen block would keep averaging over the new images, and
-        the "frozen" features would drift.
-        """
-        super().train(mode)
-        for block in self.blocks:
-            if not any(p.requires_grad for p in block.parameters()):
-                block.eval()
-        return self
-
-
 def _small_resnet(num_classes, width):
     """Build five units for 32 pixels: a stride-2 stem, and blocks of 2, 2, 4 and 4 × width."""
     return _chain(num_classes, width, 2, [(2, 2), (2, 1), (4, 2), (4, 1)])
@@ -91,34 +51,111 @@ def _chain(num_classes, width, stem_stride, stages):
     for multiple, stride in stages:
         blocks.append(Residual(inputs, multiple * width, stride))
         inputs = multiple * width
-    return Network(blocks, inputs, num_classes)
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(Normalise(MEAN, STD), blocks, pool, nn.Linear(inputs, num_classes))
 
 
-ARCHITECTURES = {"small_resnet": (_small_resnet, 16), "resnet18": (_resnet18, 64)}
+SMALL = {"small_resnet": (_small_resnet, 16), "resnet18": (_resnet18, 64)}
 
 
-def build(arch, num_classes, *, seed=0, width=None):
-    """Build a network with random weights.
+def build(arch, num_classes, *, seed=0, width=None, pretrained=False, image_size=None, **settings):
+    """Build a network, with random weights or pretrained ones.
 
-    arch: "small_resnet" (0.17 M parameters) or "resnet18", both for about 32 pixels. num_classes:
-    at least 2. seed: of the initial weights; PyTorch's default initialisation throughout.
-    width: channels of the first stage, or None for the architecture's own (16, 64).
+    arch: "small_resnet" (0.17 M parameters) or "resnet18", both for about 32 pixels; one of
+    torchvision's as in `lib.imagenet.build`, such as "resnet50"; or any of timm's, whose layer
+    groups become the freeze units (timm is optional). The first that knows the name is meant;
+    "torchvision:resnet18" and "timm:resnet18" say which. num_classes: at least 2. seed: of the
+    random weights, initialised as each library does by default. width: channels of the first
+    stage of the small networks, or None for their own (16, 64). pretrained: weights that
+    torchvision or timm publish, downloaded once. image_size: pixels that a network of timm with
+    a fixed size, such as a ViT, is built for; others take any. settings: further arguments of
+    timm's network.
 
-    Returns a Network on the CPU, in training mode. Raises ValueError for an unknown architecture,
-    fewer than two classes or a width below 1.
+    Returns a network with `blocks` (the freeze units, from input to output), `features(x)` and
+    `head`, on the CPU, in training mode; its input are pixels of [0, 1]. Raises ValueError for an
+    unknown architecture, fewer than two classes, a width below 1, a setting that the
+    architecture does not have, or weights that cannot be had; ImportError where timm is missing.
     """
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"arch is {arch!r}; known are {', '.join(ARCHITECTURES)}")
+    library, name = locate(arch)
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
-    make, default = ARCHITECTURES[arch]
+    if library != "small" and width is not None:
+        raise ValueError(
+            f"width is {width}, but {arch} has its own; leave it out, or take {' or '.join(SMALL)}"
+        )
+    if library != "timm" and settings:
+        raise ValueError(
+            f"{arch} has no setting {next(iter(settings))}; networks of timm have further ones"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if library == "small":
+            model = _build_small(name, num_classes, width, pretrained)
+        else:
+            model = _build_large(library, name, num_classes, pretrained, image_size, settings)
+    # Channels last: half as fast again in small convolutions on a CPU, the same numbers.
+    return model.to(memory_format=torch.channels_last)
+
+
+def locate(arch):
+    """Tell which library an architecture is of: (small, torchvision or timm, the name there).
+
+    Raises ValueError for a name that none knows, ImportError where timm is missing that may.
+    """
+    library, colon, name = arch.partition(":")
+    if not colon and arch in SMALL:
+        return "small", arch
+    if not colon and arch in imagenet.CHAINS:
+        return "torchvision", arch
+    if library == "torchvision" and name in imagenet.CHAINS:
+        return library, name
+    if library == "timm":
+        return library, grouped.find(name)
+    known = f"{', '.join(SMALL)}, torchvision: before {', '.join(imagenet.CHAINS)}"
+    if colon:
+        raise ValueError(f"arch is {arch!r}; known are {known}, and timm: before names of timm")
+    try:
+        return "timm", grouped.find(arch)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"arch is {arch!r}; known are {known}; {error}") from None
+
+
+def versions(arch):
+    """List the library an architecture comes from with its version; nothing for the small ones."""
+    library, _ = locate(arch)
+    return [] if library == "small" else [f"{library} {metadata.version(library)}"]
+
+
+def _build_small(name, num_classes, width, pretrained):
+    """Build one of the small networks."""
+    make, default = SMALL[name]
     width = default if width is None else width
     if width < 1:
         raise ValueError(f"width is {width}; allowed are 1 and more channels")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        # Channels last: half as fast again in small convolutions on a CPU, the same numbers.
-        return make(num_classes, width).to(memory_format=torch.channels_last)
+    if pretrained:
+        raise ValueError(
+            f"{name} has no pretrained weights; train a source, or take torchvision:resnet18"
+        )
+    return make(num_classes, width)
+
+
+def _build_large(library, name, num_classes, pretrained, image_size, settings):
+    """Build a network of torchvision or timm; say in one line where its weights cannot be had."""
+    try:
+        if library == "torchvision":
+            return imagenet.build(name, num_classes, pretrained=pretrained)
+        size = {} if image_size is None else {"image_size": image_size}
+        return grouped.build(name, num_classes, pretrained=pretrained, **size, **settings)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever the libraries and their clients raise without a network
+        if not pretrained:
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"the pretrained weights of {name} cannot be had ({reason[0]}); with a file of them, "
+            "build without pretrained and use lib.checkpoints.load_into"
+        ) from None
 
 
 def choose_device(device="auto"):

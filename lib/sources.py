@@ -15,7 +15,7 @@ from torch.backends import cudnn
 
 from lib import data, files, fingerprint
 from lib.attacks import BALLS
-from lib.models import build, choose_device
+from lib.models import build, choose_device, versions
 from lib.parallel import each
 from lib.parameters import integer, numbers, one_of
 from lib.training import accuracy, fit, pixels
@@ -82,7 +82,7 @@ def source(
         "parameters": parameters,
         "images": [_digest(train), _digest(test)],
         "code": fingerprint.code("training", "models"),
-        "machine": [platform.machine(), device.type, torch.__version__],
+        "machine": [platform.machine(), device.type, torch.__version__, *versions(arch)],
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     path = CACHE / f"{key}.safetensors"

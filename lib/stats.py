@@ -28,6 +28,22 @@ def interval(values, level=0.95):
     return mean, mean - half, mean + half
 
 
+def resampled(values, test_share, level=0.95):
+    """Return (mean, low, high) over repeated random splits of the same images.
+
+    Such splits overlap, so their spread understates the luck of the images: the variance of the
+    mean is enlarged as Nadeau and Bengio (2003) propose, from s²/R to (1/R + q/(1 − q))·s² with R
+    splits and the share q kept for testing.
+
+    values: one number for each split, 1-d. test_share: q, between 0 and 1. level: 0 to 1. With
+    fewer than two values low and high are NaN. Raises ValueError where there are no values.
+    """
+    values = np.asarray(values, dtype=float)
+    mean, low, _ = interval(values, level)
+    widened = (mean - low) * (1 + values.size * test_share / (1 - test_share)) ** 0.5
+    return mean, mean - widened, mean + widened
+
+
 def verdict(low, high):
     """Say in words what a 95 % interval of a difference tells: higher, lower, or nothing."""
     if np.isnan(low) or low <= 0 <= high:

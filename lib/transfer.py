@@ -33,7 +33,8 @@ def transfer(
     The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
     blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: the test set is read once, at the
-    end. The frozen trunk runs once an image, and its output is kept.
+    end. The frozen trunk runs once an image that is trained on or tested, and its output is kept,
+    as float32 on the source's device.
 
     source: Network, left unchanged; its device is used. target: name or folder as in
     `lib.data.load`, or a pair of Images (train, test). n: number of training images, or several.
@@ -48,28 +49,24 @@ def transfer(
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; fine-tuning needs at least 1")
-    name, train, test = _target(target)
+    name, train, test = named(target)
     sizes, seeds = ([v] if isinstance(v, Integral) else list(v) for v in (n, seeds))
     chosen = {
         size: torch.stack([data.choose(train, size, seed) for seed in seeds]) for size in sizes
     }
     device = next(source.parameters()).device
-    with evaluating(source):  # and back in the modes it came in
-        trunk, above = split(source, unfrozen_blocks)
-        below_train, below_test = (
-            _outputs(trunk, (pixels(x.to(device)) for x in images.x.split(500)))
-            for images in (train, test)
-        )
+    used = torch.cat([members.flatten() for members in chosen.values()]).unique()
+    above, (below_train, below_test) = freeze_below(source, unfrozen_blocks, [(train, used), test])
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
-    fit_all = _fit_heads if unfrozen_blocks == 0 else _fit_tails
     rows = []
     for size, members in chosen.items():
         start = time.perf_counter()
-        tails = [_new_tail(above, len(train.classes), seed) for seed in seeds]
         y = train.y[members].to(device)
-        found = list(fit_all(tails, below_train, members, y, below_test, seeds, settings))
+        below = (below_train[one] for one in torch.searchsorted(used, members))
+        tuned = tune(above, below, y, len(train.classes), seeds=seeds, **settings)
+        found = [(outputs(tail, below_test.split(500)), fitted) for tail, fitted in tuned]
         seconds = (time.perf_counter() - start) / len(seeds)
-        for seed, (predicted, fitted) in zip(seeds, found, strict=True):
+        for seed, (logits, fitted) in zip(seeds, found, strict=True):
             rows.append(
                 {
                     "target": name,
@@ -77,7 +74,7 @@ def transfer(
                     "unfrozen_blocks": unfrozen_blocks,
                     "subset_seed": seed,
                     **settings,
-                    "clean_accuracy": float((predicted.cpu() == test.y).double().mean()),
+                    "clean_accuracy": float((logits.argmax(1).cpu() == test.y).double().mean()),
                     "train_accuracy": fitted,
                     "seconds": seconds,
                 }
@@ -100,24 +97,57 @@ def transfer_all(plan, *, label, device="cpu"):
     )
 
 
-def _fit_tails(tails, below_train, members, y, below_test, seeds, settings):
-    """Train tails one after another; yield of each (predicted, training accuracy)."""
-    for tail, chosen, labels, seed in zip(tails, members, y, seeds, strict=True):
-        history = descend(tail, below_train[chosen], labels, seed=seed, schedule=thirds, **settings)
-        yield _outputs(tail, below_test.split(500)).argmax(1), history[-1]["accuracy"]
+def freeze_below(source, unfrozen_blocks, sets):
+    """Run what stays frozen of a source over sets of images, once an image.
+
+    source, unfrozen_blocks: as in `transfer`. sets: several, each Images or a pair (Images, the
+    positions, int64 (n,), of those to run); pixels are taken batch by batch.
+
+    Returns (tail, outputs): what `lib.freezing.split` leaves above, and for each set the trunk's
+    outputs (N, …).
+    """
+    device = next(source.parameters()).device
+    with evaluating(source):  # and back in the modes it came in
+        trunk, above = split(source, unfrozen_blocks)
+        pairs = (s if isinstance(s, tuple) else (s, torch.arange(len(s))) for s in sets)
+        return above, [
+            outputs(trunk, (pixels(images.x[part].to(device)) for part in chosen.split(500)))
+            for images, chosen in pairs
+        ]
 
 
-def _fit_heads(tails, below_train, members, y, below_test, seeds, settings):
-    """Train tails that are only heads, all at once; yield as `_fit_tails` does."""
-    heads = [tail[-1] for tail in tails]
-    model, fitted = fit_heads(
-        heads, below_train[members], y, seeds=seeds, schedule=thirds, **settings
-    )
-    yield from zip(_outputs(model, [below_test]).argmax(2), fitted.tolist(), strict=True)
+def tune(above, below, y, classes, *, seeds, **settings):
+    """Train copies of a tail with new heads, each on features and labels of its own.
+
+    above: the tail, left unchanged. below: the trunk's outputs, S times (N, …), taken one by one
+    where they can be. y: int64 (S, N), of 0 to classes − 1. seeds: S numbers, of the new heads and
+    the batches. settings: epochs, lr, batch_size and weight_decay, as in `transfer`.
+
+    Yields (tail in eval mode, training accuracy of the last epoch), S times.
+    """
+    tails = [_new_tail(above, classes, seed) for seed in seeds]
+    if len(above) == 1:  # the heads alone: all at once
+        heads = [tail[-1] for tail in tails]
+        model, fitted = fit_heads(
+            heads, torch.stack(list(below)), y, seeds=seeds, schedule=thirds, **settings
+        )
+        yield from zip(
+            (nn.Sequential(head) for head in model.apart()), fitted.tolist(), strict=True
+        )
+        return
+    for tail, inputs, labels, seed in zip(tails, below, y, seeds, strict=True):
+        history = descend(tail, inputs, labels, seed=seed, schedule=thirds, **settings)
+        yield tail, history[-1]["accuracy"]
 
 
-def _target(target):
-    """Return a target's name and its training and test images."""
+@torch.no_grad()
+def outputs(module, batches):
+    """Run a module over batches, in the mode it is in."""
+    return torch.cat([module(batch) for batch in batches])
+
+
+def named(target):
+    """Return the name of a target, as in `transfer`, and its training and test images."""
     if not isinstance(target, tuple):
         return str(target), data.load(target, "train"), data.load(target, "test")
     train, test = target
@@ -136,9 +166,3 @@ def _new_tail(above, num_classes, seed):
         torch.manual_seed(seed)
         tail[-1] = nn.Linear(old.in_features, num_classes).to(old.weight.device)
     return tail
-
-
-@torch.no_grad()
-def _outputs(module, batches):
-    """Run a module over batches, in the mode it is in."""
-    return torch.cat([module(batch) for batch in batches])

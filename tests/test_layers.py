@@ -12,31 +12,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
-    {"images", "files", "fingerprint", "parameters", "parallel", "quoting"},
-    {
-        "microcosm",
-        "folders",
-        "data",
-        "models",
-        "attacks",
-        "stats",
-        "plots",
-        "widgets",
-        "cues",
-        "conflicts",
-        "stimuli",
-        "shape_bias",
-        "cue_plots",
-        "feature_plots",
-    },  # fmt: skip,
-    {"training", "freezing", "heads", "features"},
-    {"sources", "transfer", "robustness", "cue_use", "likeness"},
+    {"images", "files", "fingerprint", "parameters", "parallel", "quoting", "stats"},
+    {"microcosm", "bundled", "folders", "pictures", "downloads", "layouts"},
+    {"decoded"},
+    {"torchvision_sets"},
+    {"data"},
+    {"networks", "chains", "pickles"},
+    {"imagenet", "parts", "archives"},
+    {"grouped", "checkpoints"},
+    {"models"},
+    {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
+    {"stimuli", "cue_plots", "influence_plots", "feature_plots"},
+    {"training", "freezing", "heads", "retraining", "ekfac", "features"},
+    {"sources", "published", "transfer", "robustness", "cue_use", "likeness"},
+    {"attribution", "advice"},
 ]
-# The imports within a layer: the microcosm and folders are among the sets that `data` loads, ...
-WITHIN = {("data", "microcosm"), ("data", "folders")}
-# ... and conflicts are drawn, or read from a folder of stimuli; every figure has one look.
-WITHIN |= {("conflicts", "microcosm"), ("stimuli", "conflicts"), ("stimuli", "folders")}
-WITHIN |= {("cue_plots", "plots"), ("feature_plots", "plots")}
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
@@ -80,8 +70,7 @@ def test_imports_run_one_way(name):
         return
     (level,) = [i for i, layer in enumerate(LAYERS) if name in layer]
     below = set().union(*LAYERS[:level])
-    within = {used for user, used in WITHIN if user == name}
-    assert imports(name) <= below | within
+    assert imports(name) <= below
 
 
 def test_no_module_imports_itself_through_others():
@@ -114,7 +103,8 @@ def watch(event, args):
 sys.addaudithook(watch)
 for module in modules:
     __import__(f"lib.{module}")
-slow = [m for m in ("foolbox", "matplotlib.pyplot", "sklearn", "skimage") if m in sys.modules]
+heavy = ("foolbox", "kronfluence", "matplotlib.pyplot", "sklearn", "skimage", "timm")
+slow = [m for m in heavy if m in sys.modules]
 torch = sys.modules.get("torch")
 started = bool(torch and torch.cuda.is_initialized())
 print(json.dumps({"files": files, "net": net, "slow": slow, "cuda": started}))
@@ -136,7 +126,7 @@ def probe(modules):
 
 
 def test_importing_touches_no_disk_network_or_gpu():
-    drawing = {"plots", "cue_plots", "feature_plots", "widgets", "quoting"}
+    drawing = {"widgets", "quoting"} | {m for m in MODULES if m.endswith("plots")}
     computing = set.union(*LAYERS) - drawing
     found = probe(sorted(computing))
     assert found == {"files": [], "net": [], "slow": [], "cuda": False}

@@ -1,0 +1,132 @@
+"""Source networks from files: the published robust ImageNet models by name, or one's own."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from lib.checkpoints import load_into, read
+from lib.models import build, locate
+
+REPOSITORY = "madrylab/robust-imagenet-models"
+"""On the Hugging Face hub: the models of Salman et al. (2020), under the MIT licence."""
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "checkpoints"
+"""Where a file that was fetched by hand is looked for first."""
+ARCHITECTURES = {
+    "resnet18": "torchvision:resnet18",
+    "resnet50": "torchvision:resnet50",
+    "wide_resnet50_2": "torchvision:wide_resnet50_2",
+    "wide_resnet50_4": "torchvision:wide_resnet50_4",
+    "densenet": "torchvision:densenet161",
+    "mnasnet": "torchvision:mnasnet1_0",
+    "mobilenet": "torchvision:mobilenet_v2",
+    "resnext50_32x4d": "torchvision:resnext50_32x4d",
+    "shufflenet": "torchvision:shufflenet_v2_x1_0",
+    "vgg16_bn": "torchvision:vgg16_bn",
+}
+"""What `lib.models.build` calls the architectures that the files are named after."""
+RADII = {
+    "l2": ("0", "0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5"),
+    "linf": ("0.5", "1.0", "2.0", "4.0", "8.0"),  # of 255
+}
+
+
+def published():
+    """List the published models: {name: (arch, constraint, eps)}.
+
+    arch: as in `lib.models.build`; all have 1000 classes and expect 224 pixels. constraint:
+    "natural", "l2" or "linf"; eps in pixels of [0, 1].
+    """
+    found = {}
+    for name, arch in ARCHITECTURES.items():
+        ladder = name.startswith(("resnet", "wide"))
+        radii = [("l2", eps) for eps in (RADII["l2"] if ladder else ("0", "3"))]
+        if ladder and name != "wide_resnet50_4":
+            radii += [("linf", eps) for eps in RADII["linf"]]
+        for norm, eps in radii:
+            radius = float(eps) / (255 if norm == "linf" else 1)
+            found[f"{name}_{norm}_eps{eps}"] = (arch, norm if radius else "natural", radius)
+    return found
+
+
+def network(source):
+    """Return a network with all its weights from a file.
+
+    source: the name of a published model such as "resnet50_l2_eps3", taken from
+    `data/checkpoints` or downloaded; or "ARCH:PATH", an architecture as in `lib.models.build`
+    and a file as in `lib.checkpoints.read`.
+
+    Returns (network in eval mode, record), the record with arch, constraint, eps (in pixels of
+    [0, 1]) and the file's name and sha256; constraint and eps are None for a file that is not
+    named like a published one. Raises ValueError for a name that is not published, and as
+    `build`, `read`, `load_into` and `download` do.
+    """
+    models = published()
+    if source in models:
+        arch, path = models[source][0], download(source)
+    else:
+        arch, path = _divided(source)
+    locate(arch)
+    constraint, eps = models.get(path.stem, (None, None, None))[1:]
+    matrices = [weight for weight in read(path).values() if weight.ndim == 2]
+    if not matrices:
+        raise ValueError(f"{path} has no weights of a linear layer; no classifier is in it")
+    # The head comes last, in every network here; load_into tells if it is otherwise.
+    model = load_into(build(arch, len(matrices[-1])), path).eval()
+    record = {"arch": arch, "constraint": constraint, "eps": eps, "file": path.name}
+    return model, record | {"sha256": _sha256(path)}
+
+
+def download(name):
+    """Return the path of a published model's file, fetched from the hub where it is not here.
+
+    A download that broke off is resumed, its progress is shown, and its sha256 is compared with
+    the hub's. A file in `data/checkpoints` comes first.
+
+    Raises ValueError for a name that is not published or a file of another sha256, ImportError
+    where huggingface_hub is missing and OSError where the hub cannot be reached.
+    """
+    if name not in published():
+        raise ValueError(f"{name!r} is not published; lib.published.published() lists what is")
+    here = FOLDER / f"{name}.ckpt"
+    if here.is_file():
+        return here
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise ImportError(
+            f"{name} is on the Hugging Face hub; pip install huggingface_hub, or put {here.name} "
+            f"from {REPOSITORY} into {FOLDER}"
+        ) from None
+    try:
+        path = Path(hf_hub_download(REPOSITORY, here.name))
+    except Exception as error:  # the kinds differ between versions of the hub's client
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise OSError(
+            f"{name} cannot be downloaded ({reason[0]}); put {here.name} from {REPOSITORY} "
+            f"into {FOLDER}"
+        ) from None
+    # The hub's store names a large file by its sha256.
+    expected = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", expected) and _sha256(path) != expected:
+        raise ValueError(f"{path} is damaged: its sha256 is not {expected}; delete it, try again")
+    return path
+
+
+def _divided(source):
+    """Divide ARCH:PATH, where the architecture may begin with its library."""
+    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
+    if parts is None or parts[1] in ("timm", "torchvision"):
+        raise ValueError(
+            f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
+            "resnet50_l2_eps3"
+        )
+    return parts[1], Path(parts[2])
+
+
+def _sha256(path):
+    """Hash a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
