@@ -61,7 +61,7 @@ def test_lessons_are_noisy_to_different_degrees():
 def test_a_judge_learns_its_cue_and_not_the_other():
     for cue, absent in (("shape", {"amplitude": 0}), ("texture", {"contrast": (0, 0)})):
         model = models.build("small_resnet", 10, seed=3, width=8)
-        training.fit(model, likeness.lessons(cue, 1500, 7, spread=0.02), epochs=5, seed=3)
+        training.fit(model, likeness.lessons(cue, 2000, 7, spread=0.02), epochs=6, seed=3)
         own = microcosm.draw(200, 1, **absent)
         lacking = {"amplitude": {"contrast": (0, 0)}, "contrast": {"amplitude": 0}}
         others = microcosm.draw(200, 1, **lacking[next(iter(absent))])
