@@ -22,9 +22,9 @@ LAYERS = [
     {"grouped", "checkpoints"},
     {"models"},
     {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
-    {"stimuli", "cue_plots", "influence_plots", "tuning_plots"},
-    {"training", "freezing", "heads", "retraining", "ekfac"},
-    {"sources", "published", "transfer", "robustness", "cue_use"},
+    {"stimuli", "cue_plots", "influence_plots", "feature_plots", "tuning_plots"},
+    {"training", "freezing", "heads", "retraining", "ekfac", "features"},
+    {"sources", "published", "transfer", "robustness", "cue_use", "likeness"},
     {"attribution", "advice"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
