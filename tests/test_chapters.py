@@ -23,7 +23,7 @@ TINY = {
     "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
     "03_shape_bias": {
-        "n_conflicts": 40, "n_tested": 20, "n_few": [4, 8], "subsets": 1, "epochs": 2,
+        "n_conflicts": 40, "n_tested": 20, "n_few": [10, 12], "subsets": 1, "epochs": 2,
         "doses": [0.0], "dose_seeds": 1, "target": "faces",
     },
     "04_influence": {"target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2},
@@ -191,7 +191,7 @@ def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
         file = tmp_path / "stimuli" / f"{stimulus}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), "olive").save(file)
-    arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0}
+    arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0, "n_few": [4, 8]}
     out = tmp_path / "out.ipynb"
     done = run(
         "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", *flags(arguments),
