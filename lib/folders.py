@@ -19,13 +19,23 @@ def read_folder(root, split, size):
 
     Returns Images of uint8 (N, 3, size, size). Raises ValueError as `lib.data.load` does.
     """
+    files, y, classes = listed(root, split)
+    return Images(torch.stack([read_image(file, size) for file in files]), y, classes)
+
+
+def listed(root, split):
+    """List the files of one split in the order in which `read_folder` reads them.
+
+    root, split: as in `read_folder`. Returns (paths, y, classes), y int64 (N,). Raises ValueError
+    as `lib.data.load` does, but of an image that cannot be read.
+    """
     root = root.expanduser()
     has_splits = _has_splits(root)
     classes = _classes(root / "train" if has_splits else root)
     base = root / split if has_splits else root
     files, labels = [], []
     for label, name in enumerate(classes):
-        members = _image_files(base / name)
+        members = image_files(base / name)
         # A class may be missing from a test folder, but must be learnt.
         if not members and (split == "train" or not has_splits):
             raise ValueError(f"the class folder {base / name} holds no images")
@@ -45,7 +55,7 @@ def read_folder(root, split, size):
         files, y = [f for f, c in zip(files, chosen, strict=True) if c], y[chosen]
     if not files:
         raise ValueError(f"{base} holds no images of the classes {', '.join(classes[:5])}")
-    return Images(torch.stack([read_image(file, size) for file in files]), y, classes)
+    return files, y, classes
 
 
 def _has_splits(root):
@@ -66,7 +76,7 @@ def _has_splits(root):
 def _check_test_classes(root, classes):
     """Refuse test images of a class that is not trained: they would be left out unseen."""
     for name in _folders(root / "test"):
-        if name not in classes and _image_files(root / "test" / name):
+        if name not in classes and image_files(root / "test" / name):
             raise ValueError(
                 f"the folder {root / 'test'} holds a class {name!r} that {root / 'train'} lacks"
             )
@@ -92,8 +102,8 @@ def _classes(base):
     return names
 
 
-def _image_files(folder):
-    """List the image files below a class folder, sorted; what is hidden is left out."""
+def image_files(folder):
+    """List the image files below a folder, sorted; what is hidden is left out."""
     if not folder.is_dir():
         return []
     return sorted(
