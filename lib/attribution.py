@@ -37,8 +37,12 @@ class Tuned(NamedTuple):
 
 def known_or_all(name, value):
     """Check a chapter's parameter: one of TARGETS, a folder, or "all", which stands for TARGETS."""
-    if value not in (*TARGETS, "all"):
+    if value in (*TARGETS, "all"):
+        return
+    try:
         data.known(name, value)
+    except ValueError as error:
+        raise ValueError(f"{error}; here also {', '.join(microcosm.CUES)}, all") from error
 
 
 def load(name_or_path, n_train, n_test):
@@ -118,7 +122,8 @@ def mislabel(y, classes, share, seed):
         raise ValueError(f"the share of wrong labels is {share}; allowed are 0 to 1")
     generator = torch.Generator().manual_seed(seed)
     wrong = torch.zeros(len(y), dtype=torch.bool)
-    wrong[torch.randperm(len(y), generator=generator)[: round(share * len(y))]] = True
+    count = max(round(share * len(y)), share > 0)  # none only where none is asked for
+    wrong[torch.randperm(len(y), generator=generator)[:count]] = True
     shift = torch.randint(1, classes, y.shape, generator=generator)
     return torch.where(wrong, (y + shift) % classes, y), wrong
 

@@ -1,17 +1,16 @@
 """Image sets by name, or from a folder, all as Images of one size."""
 
+import difflib
+import re
 from pathlib import Path
 
 import torch
-from torch.nn.functional import interpolate
 
-from lib import microcosm
-from lib.folders import read_folder
-from lib.images import SPLITS, Images, held_out
+from lib import bundled, decoded, folders, microcosm, torchvision_sets
+from lib.images import SPLITS, Images
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-NAMES = ("microcosm", "digits", "faces", "textures")
-TARGETS = NAMES[1:]
+TARGETS = tuple(bundled.SETS)
+NAMES = ("microcosm", *TARGETS, *torchvision_sets.SETS)
 # The microcosm has no end; these are what a split holds unless n asks for another number.
 MICROCOSM_SIZE = {"train": 2500, "test": 1000}
 
@@ -19,45 +18,74 @@ MICROCOSM_SIZE = {"train": 2500, "test": 1000}
 def load(name_or_path, split="train", *, n=None, seed=0, size=32):
     """Load one split of an image set.
 
-    name_or_path: one of NAMES, or a folder in the layout of torchvision's ImageFolder, one folder
-    for each class (2 to 1,000), itself split into `train` and `test` folders or else split here.
-    split: "train" or "test"; the two share no image. n: number of images, balanced over the
-    classes as far as they reach, or None for all. seed: of the choice of n. size: pixels of a
-    side, to which the images are scaled (shorter side) and cropped (centre).
+    name_or_path: one of NAMES, in any spelling ("CIFAR-10", "Fashion-MNIST"), or a folder in the
+    layout of torchvision's ImageFolder, one folder for each class (2 to 1,000), itself split into
+    `train` and `test` folders or else split here. A text that names a set is the set; "./name" or
+    a Path is a folder. split: "train" or "test"; the two share no image. n: number of images,
+    balanced over the classes as far as they reach, or None for all. seed: of the choice of n.
+    size: pixels of a side, to which the images are scaled (shorter side) and cropped (centre).
 
     The microcosm has no end: n is what is drawn, by a generator of this seed for each split, in
-    balance over each 500.
+    balance over each 500. torchvision's sets are downloaded where their files are not there. Their
+    images and those of a folder are decoded once and kept under `data/cache/images`; of a choice
+    of files only those are decoded. What is over 1 GiB stays in its file: x is mapped from it,
+    read where it is needed, and must not be written to.
 
     Returns Images of uint8 (N, 3, size, size). Raises ValueError for an unknown set, split or
-    size, an n the set does not hold, and a folder that is empty, has one class or over 1,000,
-    tests a class it does not train, or holds an image that cannot be read.
+    size, an n the set does not hold, a set that cannot be downloaded, and a folder that is empty,
+    has one class or over 1,000, tests a class it does not train, or holds an image that cannot be
+    read.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; allowed are {' and '.join(SPLITS)}")
     if size < 8:
         raise ValueError(f"size is {size}; allowed are 8 pixels and more")
-    find(name_or_path)
-    if name_or_path == "microcosm":
+    found = find(name_or_path)
+    if found == "microcosm":
         count = MICROCOSM_SIZE[split] if n is None else n
         drawn = microcosm.draw(count, 2 * seed + SPLITS.index(split))
-        return Images(_scale(drawn.x, size), drawn.y, drawn.classes)
-    if name_or_path in _BUNDLED:
-        images = _BUNDLED[name_or_path](split, size)
+        return Images(bundled.scale(drawn.x, size), drawn.y, drawn.classes)
+    if found in bundled.SETS:
+        images = bundled.SETS[found](split, size)
+    elif found in torchvision_sets.ARRAYS:
+        images = torchvision_sets.read(found, split, size)
     else:
-        images = read_folder(Path(name_or_path), split, size)
+        return _from_files(found, split, n, seed, size)
     return images if n is None else subset(images, n, seed)
 
 
+def _from_files(found, split, n, seed, size):
+    """Load images that are files of their own: choose first, then decode."""
+    if isinstance(found, Path):
+        root = str(found)
+        files, y, classes = folders.list_folder(found, split)
+    else:
+        root = found
+        files, y, classes = torchvision_sets.list_files(found, split)
+    asked = {"set": root, "split": split}
+    if n is not None:
+        chosen = _order(y, n, seed)
+        files, y = [files[i] for i in chosen], y[chosen]
+        asked |= {"n": n, "seed": seed}
+    return decoded.from_files(files, y, classes, size, asked=asked)
+
+
 def find(name_or_path):
-    """Raise ValueError, listing what is known, unless this is a known name or a folder."""
-    if name_or_path in NAMES:
-        return
+    """Return the set's name as it stands in NAMES, or the folder's Path.
+
+    Raises ValueError, with the nearest name and all that are known, where there is neither.
+    """
+    plain = re.sub("[-_ ]", "", str(name_or_path)).lower()
+    if isinstance(name_or_path, str) and plain in NAMES:
+        return plain
     path = Path(name_or_path).expanduser()
-    if not path.is_dir():
-        raise ValueError(
-            f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
-            f"known sets are {', '.join(NAMES)}"
-        )
+    if path.is_dir():
+        return path.resolve()
+    near = difflib.get_close_matches(plain, NAMES, n=1)
+    raise ValueError(
+        f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
+        f"{f'did you mean {near[0]}? ' if near else ''}known sets are {', '.join(NAMES)}"
+    )
 
 
 def known(name, value):
@@ -89,17 +117,21 @@ def choose(images, n, seed):
 
     Returns their positions, int64 (n,). Raises ValueError for any other n.
     """
-    low = len(images.y.unique())
-    if not low <= n <= len(images):
+    return _order(images.y, n, seed)
+
+
+def _order(y, n, seed):
+    """Choose n positions by their labels alone, as `choose` does."""
+    low = len(y.unique())
+    if not low <= n <= len(y):
         raise ValueError(
-            f"n is {n}; allowed are {low}, one image a class, to {len(images)}, all there are"
+            f"n is {n}; allowed are {low}, one image a class, to {len(y)}, all there are"
         )
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     # The place of each image within its own class: all first ones, then all second ones, …
-    place = torch.empty(len(images), dtype=torch.int64)
-    for label in images.y.unique():
-        members = order[images.y[order] == label]
+    place = torch.empty(len(y), dtype=torch.int64)
+    for label in y.unique():
+        members = order[y[order] == label]
         place[members] = torch.arange(len(members))
     return order[place[order].argsort(stable=True)][:n]
 
@@ -118,59 +150,3 @@ def doubling(images, largest=0):
         sizes.append(start)
         start *= 2
     return [*sizes, stop]
-
-
-def _digits(split, size):
-    """UCI optical digits (Alpaydin and Kaynak, 1998), 1,797 of 8 × 8 pixels."""
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    grey = torch.tensor(raw.images / 16 * 255).round().to(torch.uint8)
-    y = torch.tensor(raw.target, dtype=torch.int64)
-    return _split(_grey(grey, y, tuple(str(c) for c in range(10)), size), split)
-
-
-def _faces(split, size):
-    """Faces of LFW (Huang et al., 2007) against other patches, 100 each of 25 × 25 pixels."""
-    from skimage.data import lfw_subset
-
-    grey = torch.tensor(lfw_subset() * 255).round().to(torch.uint8)
-    y = (torch.arange(len(grey)) >= 100).long()
-    return _split(_grey(grey, y, ("face", "no face"), size), split)
-
-
-def _textures(split, size):
-    """Patches of 32 × 32 pixels of three photographed surfaces; train above, test below."""
-    from skimage import data
-
-    classes = ("brick", "grass", "gravel")
-    rows = slice(0, 10) if split == "train" else slice(10, 16)
-    patches = [
-        torch.tensor(getattr(data, name)()).unfold(0, 32, 32).unfold(1, 32, 32)[rows]
-        for name in classes
-    ]
-    grey = torch.cat([p.reshape(-1, 32, 32) for p in patches])
-    y = torch.arange(len(classes)).repeat_interleave(len(grey) // len(classes))
-    return _grey(grey, y, classes, size)
-
-
-_BUNDLED = {"digits": _digits, "faces": _faces, "textures": _textures}
-
-
-def _grey(grey, y, classes, size):
-    """Make Images of grey pixels, uint8 (N, H, W)."""
-    return Images(_scale(grey[:, None], size).repeat(1, 3, 1, 1), y, classes)
-
-
-def _scale(x, size):
-    """Scale square uint8 images (N, C, H, H) to (N, C, size, size)."""
-    if x.shape[-1] == size:
-        return x
-    scaled = interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
-
-
-def _split(images, split):
-    """Take one side of a fixed random split, the same share of each class."""
-    chosen = held_out(images.y)
-    return images[chosen if split == "test" else ~chosen]

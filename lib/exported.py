@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -62,6 +63,10 @@ def load(path):
     if not path.is_file():
         raise ValueError(f"there is no file {path}; name one that was saved after fine-tuning")
     try:
+        with zipfile.ZipFile(path) as archive:  # first: PyTorch prints what it finds wrong
+            broken = archive.testzip()
+            if broken or not any(name.endswith(ABOUT) for name in archive.namelist()):
+                raise ValueError(f"{broken or ABOUT} in it is {'broken' if broken else 'missing'}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)

@@ -1,35 +1,25 @@
-"""Folders of images, one sub-folder for each class, read as Images."""
+"""Folders of images, one sub-folder for each class: which images there are, and of which class."""
 
-import numpy as np
+import os
+
 import torch
-from PIL import Image, ImageOps
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.v2.functional import center_crop, resize
 
-from lib.images import SPLITS, Images, held_out
+from lib.images import SPLITS, held_out
 
 MAX_CLASSES = 1000
+SUFFIXES = (*IMG_EXTENSIONS, ".gif")
 
 
-def read_folder(root, split, size):
-    """Read one split of a folder of images.
+def list_folder(root, split):
+    """List one split of a folder of images.
 
     root: Path of a folder with one sub-folder for each class, perhaps under `train` and `test`;
-    else `held_out` divides it. split: "train" or "test". size: pixels of a side.
+    else `held_out` divides it. split: "train" or "test".
 
-    Returns Images of uint8 (N, 3, size, size). Raises ValueError as `lib.data.load` does.
+    Returns (files, y, classes): paths as text, int64 (N,) and names. Raises ValueError as
+    `lib.data.load` does.
     """
-    files, y, classes = listed(root, split)
-    return Images(torch.stack([read_image(file, size) for file in files]), y, classes)
-
-
-def listed(root, split):
-    """List the files of one split in the order in which `read_folder` reads them.
-
-    root, split: as in `read_folder`. Returns (paths, y, classes), y int64 (N,). Raises ValueError
-    as `lib.data.load` does, but of an image that cannot be read.
-    """
-    root = root.expanduser()
     has_splits = _has_splits(root)
     classes = _classes(root / "train" if has_splits else root)
     base = root / split if has_splits else root
@@ -52,7 +42,7 @@ def listed(root, split):
     if not has_splits:
         chosen = held_out(y)
         chosen = chosen if split == "test" else ~chosen
-        files, y = [f for f, c in zip(files, chosen, strict=True) if c], y[chosen]
+        files, y = [f for f, c in zip(files, chosen.tolist(), strict=True) if c], y[chosen]
     if not files:
         raise ValueError(f"{base} holds no images of the classes {', '.join(classes[:5])}")
     return files, y, classes
@@ -63,7 +53,7 @@ def _has_splits(root):
     there = [name for name in SPLITS if (root / name).is_dir()]
     for name in there:
         # With images of its own it is a class called train: the vehicle, say.
-        own = any(_is_image(p) for p in (root / name).iterdir())
+        own = any(_is_image(p.name) and not p.is_dir() for p in (root / name).iterdir())
         if len(there) == 1 and not own and _folders(root / name):
             (other,) = set(SPLITS) - {name}
             raise ValueError(
@@ -103,45 +93,16 @@ def _classes(base):
 
 
 def image_files(folder):
-    """List the image files below a folder, sorted; what is hidden is left out."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if _is_image(p) and not any(s.startswith(".") for s in p.relative_to(folder).parts)
-    )
+    """List the image files below a folder as text, sorted; what is hidden is left out."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = (name for name in names if _is_image(name) and not name.startswith("."))
+        found += [f"{place}{os.sep}{name}" for name in images]
+    # As Paths sort, part by part; to make Paths would take longer than to read the files.
+    return sorted(found, key=lambda name: name.replace(os.sep, "\0"))
 
 
-def _is_image(path):
-    """Tell by its name whether a path is an image."""
-    return path.suffix.lower() in (*IMG_EXTENSIONS, ".gif") and not path.is_dir()
-
-
-def read_image(file, size):
-    """Read one image of any size and mode as uint8 (3, size, size).
-
-    The shorter side is scaled to size, and the centre is kept; what is transparent becomes white.
-    Raises ValueError naming the file where it cannot be read.
-    """
-    try:
-        with Image.open(file) as image:
-            image = ImageOps.exif_transpose(image)
-            image = _to_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as an image ({error})") from None
-    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return center_crop(resize(x, [size], antialias=True), [size, size])
-
-
-def _to_rgb(image):
-    """Bring any mode to RGB: deep greys scaled to 8 bits, transparency on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        deep = np.asarray(image, dtype=np.float64)
-        top = 65535 if image.mode.startswith("I") else 1.0
-        image = Image.fromarray((255 * (deep / max(top, deep.max())).clip(0, 1)).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return image.convert("RGB")
+def _is_image(name):
+    """Tell by its name whether a file is an image."""
+    return name.lower().endswith(SUFFIXES)

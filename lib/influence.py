@@ -89,15 +89,14 @@ def head_influences(train, test, rules):
     _fit_together(train, test)
     for rule in rules:
         _allowed(**rule)
-    residuals, h = _factors(train)
-    values, vectors = torch.linalg.eigh(contrast_hessian(h, train.probs))
-    gradients = _outer(residuals, h)
-    projected = vectors.T @ gradients.flatten(0, 1)
+    values, vectors = torch.linalg.eigh(contrast_hessian(with_one(train.features), train.probs))
+    along_train, along_test = (
+        vectors.T @ _outer(*_factors(seen)).flatten(0, 1) for seen in (train, test)
+    )
     for rule in rules:
         damped = values + rule["damping"]
         kept = damped >= (rule.get("cutoff") or 0) * damped[-1]
-        solved = vectors[:, kept] @ (projected[kept] / damped[kept, None])
-        yield _products(test, solved.view_as(gradients))
+        yield (along_test[kept] / damped[kept, None]).T @ along_train[kept]
 
 
 def self_influence(features, probs, y, *, damping):
@@ -178,7 +177,7 @@ def _fit_together(train, test):
 
 def _checked(name, seen, device):
     """Check what is known of one set of images, and bring it to one device and precision."""
-    features, probs, y = (torch.as_tensor(v, device=device) for v in seen)
+    features, probs, y = (torch.as_tensor(v, device=device).detach() for v in seen)
     count = len(y) if y.ndim == 1 else -1
     if features.ndim != 2 or probs.ndim != 2 or not len(features) == len(probs) == count > 0:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import NullLocator
 
 from lib.plots import BLUE, DARK, LIGHT, VERMILLION, bands, look, pictures
 
@@ -56,7 +56,8 @@ def against_rule(frame, ax, *, x, label):
         trained = f"{epochs} epochs" if epochs else "to the optimum"
         for line in ax.lines[before:]:
             line.set(linewidth=0.8 * width, markersize=3, label=f"{line.get_label()}, {trained}")
-    ax.set(xscale="log", xlabel=label, ylabel="same class, %", ylim=(-2, 102))
+    ax.set(xscale="log", xlabel=label, ylabel="same class, %", ylim=(None, 102))
+    ax.xaxis.set_minor_locator(NullLocator())
     return ax
 
 
@@ -88,24 +89,25 @@ def by_definition(frame, ax):
 
 
 def predicted_against_actual(predicted, actual, source, ax):
-    """Draw each pair of a predicted and an actual change of loss as a point, on a scale for both.
+    """Draw each pair of a predicted and an actual change of loss as a point, beside the diagonal.
 
-    predicted, actual: arrays of equal shape. The axes are linear around 0 and logarithmic beyond,
-    since changes span orders of magnitude.
+    predicted, actual: arrays of equal shape. The axes are cube roots, since changes of either sign
+    span orders of magnitude.
     """
     predicted, actual = np.ravel(predicted), np.ravel(actual)
-    near = np.percentile(np.abs(actual), 50)
     colour = look(source, [source])["color"]
-    ax.scatter(predicted, actual, s=2, alpha=0.25, color=colour, lw=0, rasterized=True)
-    limit = 1.3 * max(np.abs(predicted).max(), np.abs(actual).max())
+    ax.scatter(predicted, actual, s=2, alpha=0.25, color=colour, lw=0)
+    limit = 1.1 * max(np.abs(predicted).max(), np.abs(actual).max())
     ax.plot([-limit, limit], [-limit, limit], color=DARK, lw=0.8)
-    ticks = [t for t in (-1e-1, -1e-3, 0, 1e-3, 1e-1) if abs(t) < limit]
-    for scale in (ax.set_xscale, ax.set_yscale):
-        scale("symlog", linthresh=max(near, 1e-12))
-    ax.set(xticks=ticks, yticks=ticks, xlabel="predicted rise of the loss", ylabel="actual rise")
+    ticks = [t for t in (-1, -0.1, 0, 0.1, 1) if abs(t) < limit]
+    cube_root = {"functions": (np.cbrt, lambda v: v**3)}
+    ax.set_xscale("function", **cube_root)
+    ax.set_yscale("function", **cube_root)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axis.set_minor_locator(plt.NullLocator())
+        axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
+        axis.set_minor_locator(NullLocator())
+    ends = (-limit, limit)
+    ax.set(xlim=ends, ylim=ends, xlabel="predicted rise of the loss", ylabel="actual rise")
     return ax
 
 

@@ -18,12 +18,12 @@ def load(target, most=0, *, size=32, seed=0):
     Returns (Images, names): of a folder the names are paths within it, of another set positions
     such as "test 3". Raises ValueError as `lib.data.load` and `lib.data.choose` do.
     """
+    found = data.find(target)
     parts = {split: data.load(target, split, size=size) for split in SPLITS}
     names = [f"{split} {i}" for split, images in parts.items() for i in range(len(images))]
-    if target not in data.NAMES:
-        root = Path(target).expanduser()
-        files = [file for split in SPLITS for file in folders.listed(root, split)[0]]
-        names = [file.relative_to(root).as_posix() for file in files]
+    if isinstance(found, Path):
+        files = [file for split in SPLITS for file in folders.list_folder(found, split)[0]]
+        names = [Path(file).relative_to(found).as_posix() for file in files]
     train, test = parts.values()
     images = Images(torch.cat([train.x, test.x]), torch.cat([train.y, test.y]), train.classes)
     if 0 < most < len(images):

@@ -38,7 +38,7 @@ def each(function, calls, *, label, device="cpu", workers=None):
     with warnings.catch_warnings():
         # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        return list(_told(results, len(calls), label))
+        return list(told(results, len(calls), label))
 
 
 @cache
@@ -65,8 +65,11 @@ def _with_one_thread(function, call):
         torch.set_num_threads(threads)  # a single worker is the caller's own process
 
 
-def _told(results, total, label):
-    """Pass the results on, and say how many are there: a bar in a terminal, else one line."""
+def told(results, total, label):
+    """Pass the results on, and say how many are there: a bar in a terminal, else one line.
+
+    results: iterable of `total` things. label: what the line counts.
+    """
     if not hasattr(get_ipython(), "kernel"):  # no notebook
         yield from tqdm(results, total=total, desc=label, disable=not sys.stderr.isatty())
         return

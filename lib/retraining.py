@@ -79,7 +79,7 @@ def _descend(h, truth, share, weight_decay, weights=None, factor=None):
         steepest = float(slope.abs().max())
         if steepest < 1e-10:
             return weights, factor
-        if factor is None or steepest > before / 5:
+        if factor is None or steepest > before / 3:
             hessian = share * contrast_hessian(h, probs)
             hessian.diagonal().add_(weight_decay)
             factor = torch.linalg.cholesky(hessian)

@@ -38,15 +38,16 @@ def check(name):
     """Raise ValueError unless a name is one that `load` takes."""
     if name == UNTRAINED or rung(name) or name in published.published():
         return
-    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", name)
-    if parts is None or parts[1] in ("timm", "torchvision"):
+    try:
+        arch, path = published.divided(name)
+    except ValueError:
         raise ValueError(
             f"there is no source {name!r}; allowed are natural, l2 EPS, linf EPS, {UNTRAINED}, "
             "ARCH:PATH, and published ones such as resnet50_l2_eps3"
-        )
-    locate(parts[1])
-    if not Path(parts[2]).is_file():
-        raise ValueError(f"there is no file {parts[2]} (looked in {Path.cwd()}); name a checkpoint")
+        ) from None
+    locate(arch)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path} (looked in {Path.cwd()}); name a checkpoint")
 
 
 def rung(name):

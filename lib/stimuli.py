@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lib.conflicts import Conflicts
-from lib.folders import read_image
+from lib.pictures import read_image
 
 
 def read_stimuli(folder, size):

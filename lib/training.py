@@ -8,6 +8,9 @@ from torch.nn.functional import cross_entropy
 
 from lib.attacks import badness, evaluating, long_then_short, pgd
 
+RESIDENT = 2**32
+"""Bytes of training inputs moved to the device, at most; of more, only batches are."""
+
 
 def fit(
     model,
@@ -79,7 +82,9 @@ def descend(
         )
     trainable = [p for p in module.parameters() if p.requires_grad]
     device = trainable[0].device
-    inputs, y = inputs.to(device), y.to(device)
+    y = y.to(device)
+    if inputs.nbytes <= RESIDENT:
+        inputs = inputs.to(device)
     optimiser = torch.optim.SGD(
         trainable, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
@@ -92,7 +97,9 @@ def descend(
         order = torch.randperm(len(y), generator=generator).to(device)
         # Equal batches, rather than a rest of one image that BatchNorm could not average over.
         for batch in order.tensor_split(steps_per_epoch):
-            x = inputs[batch] if prepare is None else prepare(inputs[batch], y[batch], step)
+            x = inputs[batch.to(inputs.device)].to(device)
+            if prepare is not None:
+                x = prepare(x, y[batch], step)
             optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps_per_epoch))
             logits = module(x)
             loss = cross_entropy(logits, y[batch])

@@ -33,7 +33,8 @@ def transfer(
     The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
     blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: the test set is read once, at the
-    end. The frozen trunk runs once an image, and its output is kept.
+    end. The frozen trunk runs once an image that is trained on or tested, and its output is kept,
+    as float32 on the source's device.
 
     source: Network, left unchanged; its device is used. target: name or folder as in
     `lib.data.load`, or a pair of Images (train, test). n: number of training images, or several.
@@ -54,13 +55,14 @@ def transfer(
         size: torch.stack([data.choose(train, size, seed) for seed in seeds]) for size in sizes
     }
     device = next(source.parameters()).device
-    above, (below_train, below_test) = freeze_below(source, unfrozen_blocks, [train, test])
+    used = torch.cat([members.flatten() for members in chosen.values()]).unique()
+    above, (below_train, below_test) = freeze_below(source, unfrozen_blocks, [(train, used), test])
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
     rows = []
     for size, members in chosen.items():
         start = time.perf_counter()
         y = train.y[members].to(device)
-        below = (below_train[one] for one in members)
+        below = (below_train[one] for one in torch.searchsorted(used, members))
         tuned = tune(above, below, y, len(train.classes), seeds=seeds, **settings)
         found = [(outputs(tail, below_test.split(500)), fitted) for tail, fitted in tuned]
         seconds = (time.perf_counter() - start) / len(seeds)
@@ -98,7 +100,8 @@ def transfer_all(plan, *, label, device="cpu"):
 def freeze_below(source, unfrozen_blocks, sets):
     """Run what stays frozen of a source over sets of images, once an image.
 
-    source, unfrozen_blocks: as in `transfer`. sets: Images, several.
+    source, unfrozen_blocks: as in `transfer`. sets: several, each Images or a pair (Images, the
+    positions, int64 (n,), of those to run); pixels are taken batch by batch.
 
     Returns (tail, outputs): what `lib.freezing.split` leaves above, and for each set the trunk's
     outputs (N, …).
@@ -106,8 +109,10 @@ def freeze_below(source, unfrozen_blocks, sets):
     device = next(source.parameters()).device
     with evaluating(source):  # and back in the modes it came in
         trunk, above = split(source, unfrozen_blocks)
+        pairs = (s if isinstance(s, tuple) else (s, torch.arange(len(s))) for s in sets)
         return above, [
-            outputs(trunk, (pixels(x.to(device)) for x in images.x.split(500))) for images in sets
+            outputs(trunk, (pixels(images.x[part].to(device)) for part in chosen.split(500)))
+            for images, chosen in pairs
         ]
 
 

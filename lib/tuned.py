@@ -13,9 +13,9 @@ import torch
 
 from lib import exported, files, labelled, starts
 from lib.attacks import evaluating
-from lib.folders import image_files, read_image
+from lib.folders import image_files
 from lib.freezing import split
-from lib.models import choose_device
+from lib.pictures import read_image
 from lib.training import pixels
 from lib.transfer import freeze_below, tune
 
@@ -66,7 +66,7 @@ def predict(network, about, folder):
         part = found[start : start + BATCH]
         x = torch.stack([read_image(file, about["size"]) for file in part])
         sure, answers = network(pixels(x)).softmax(1).max(1)
-        names = (file.relative_to(root).as_posix() for file in part)
+        names = (Path(file).relative_to(root).as_posix() for file in part)
         told = zip(names, answers.tolist(), sure.tolist(), strict=True)
         rows += [(name, about["classes"][answer], p) for name, answer, p in told]
     return rows

@@ -26,6 +26,7 @@ TINY = {
         "n_conflicts": 40, "n_tested": 20, "n_few": [4, 8], "subsets": 1, "epochs": 2,
         "doses": [0.0], "dose_seeds": 1, "target": "faces",
     },
+    "04_influence": {"target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2},
 }  # fmt: skip
 
 
@@ -145,6 +146,16 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
 def test_a_chapter_runs_with_other_parameters(name, tmp_path):
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name]}
+    done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert errors(out) == []
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1])
+def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
+    name = "04_influence"
+    out = tmp_path / "out.ipynb"
+    tiny = {**TINY_SOURCE, **TINY[name], "unfrozen_blocks": unfrozen_blocks}
     done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
     assert done.returncode == 0, done.stderr[-2000:]
     assert errors(out) == []

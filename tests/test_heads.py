@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.heads import fit_heads
+from lib.heads import Heads, fit_heads
 from lib.training import descend, thirds
 
 SETTINGS = {"epochs": 5, "lr": 0.1, "batch_size": 16, "weight_decay": 5e-4, "schedule": thirds}
@@ -56,3 +56,13 @@ def test_features_shared_by_all_heads_give_logits_of_each(problem):
     logits = together(features[0])
     assert logits.shape == (3, 40, 4)
     torch.testing.assert_close(logits[0], together(features)[0])
+
+
+def test_apart_are_the_heads_that_were_put_together(problem):
+    heads, features, _ = problem
+    model = Heads(heads)
+    for head, old in zip(model.apart(), heads, strict=True):
+        assert torch.equal(head.weight, old.weight) and torch.equal(head.bias, old.bias)
+        torch.testing.assert_close(head(features[0]), old(features[0]))
+    model.apart()[0].weight.data.zero_()
+    assert model.weight[0].abs().min() > 0

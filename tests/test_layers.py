@@ -13,17 +13,20 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
     {"images", "files", "fingerprint", "parameters", "parallel", "quoting", "stats"},
-    {"microcosm", "folders"},
+    {"microcosm", "bundled", "folders", "pictures", "downloads", "layouts"},
+    {"decoded"},
+    {"torchvision_sets"},
     {"data"},
     {"networks", "chains", "pickles"},
     {"imagenet", "parts", "archives"},
     {"grouped", "checkpoints"},
     {"models"},
     {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
-    {"stimuli", "cue_plots", "influence_plots"},
+    {"stimuli", "cue_plots", "influence_plots", "advice_plots"},
     {"training", "freezing", "heads", "retraining", "ekfac"},
     {"sources", "published", "transfer", "robustness", "cue_use"},
-    {"attribution", "advice"},
+    {"attribution", "labelled", "starts"},
+    {"advice", "doubts", "exported", "tuned"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}

@@ -145,3 +145,18 @@ def test_one_class_for_all_images():
     one = draw(7, 3, shape=2, texture=5)
     each = draw(7, 3, shape=torch.full((7,), 2), texture=torch.full((7,), 5))
     assert torch.equal(one.x, each.x) and one.y.tolist() == [2] * 7
+
+
+def test_one_cue_says_the_class_and_the_other_nothing():
+    from lib.microcosm import CUES, draw, one_cue
+
+    assert CUES == ("shapes", "gratings")
+    shapes, gratings = (one_cue(cue, 1000, 4) for cue in CUES)
+    assert torch.equal(shapes.x, gratings.x)  # the same images, named by another cue
+    agree = (shapes.y == gratings.y).double().mean()
+    assert 0.06 < agree < 0.14
+    again = draw(1000, 4, shape=shapes.y, texture=gratings.y)
+    assert torch.equal(again.x, shapes.x)
+    assert len(set(gratings.classes)) == 10 and gratings.classes[6] == "36° 4 px"
+    with pytest.raises(ValueError, match="cue is 'colour'; allowed are shapes and gratings"):
+        one_cue("colour", 10, 0)

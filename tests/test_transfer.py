@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import data, freezing, heads, training
+from lib import data, decoded, freezing, heads, training
 from lib import transfer as transfers
 from lib.images import Images
 from lib.training import thirds
@@ -163,9 +163,10 @@ def test_the_test_set_decides_nothing(natural, digits, tuned, unfrozen_blocks):
     assert not found[0]["clean_accuracy"].equals(found[1]["clean_accuracy"])
 
 
-def test_by_name_and_by_folder(natural, tmp_path):
+def test_by_name_and_by_folder(natural, tmp_path, tmp_path_factory, monkeypatch):
     from PIL import Image
 
+    monkeypatch.setattr(decoded, "CACHE", tmp_path_factory.mktemp("cache"))
     row = transfer(natural, "faces", n=10, epochs=1)
     pair = transfer(natural, (data.load("faces"), data.load("faces", "test")), n=10, epochs=1)
     assert row["target"][0] == "faces"
