@@ -84,9 +84,7 @@ def measure(
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
     seeds, rows = [part.number for part in parts], []
     for size in n or sizes(images, parts):
-        members = [
-            part.train[data.choose(images[part.train], size, part.number)] for part in parts
-        ]
+        members = [part.train[data.choose(images[part.train], size, part.number)] for part in parts]
         y = images.y[torch.stack(members)].to(below.device)
         inputs = (below[chosen] for chosen in members)
         tuned = tune(above, inputs, y, len(images.classes), seeds=seeds, **settings)
@@ -154,6 +152,26 @@ def leads(rows, column="source"):
     return best, frame.sort_values("mean", kind="stable").reset_index(drop=True)
 
 
+def difference(rows, first, second, by, column="source"):
+    """Compare two choices split by split, for each combination of the columns `by`.
+
+    rows: as `measure` returns them, with the column that tells the choices apart.
+
+    Returns a DataFrame of the columns `by` and by how much the first is ahead of the second: mean,
+    low, high (as in `summary`).
+    """
+    one, other = (
+        rows[rows[column] == choice].set_index(["split", *by])["clean_accuracy"]
+        for choice in (first, second)
+    )
+    gaps = (one - other).dropna().reset_index()
+    found = [
+        (*(key if isinstance(key, tuple) else (key,)), *resampled(values, TEST_SHARE))
+        for key, values in gaps.groupby(by, sort=False)["clean_accuracy"]
+    ]
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high"])
+
+
 def recommendation(best, ahead, *, say=str):
     """Say in a sentence what to choose, and how sure that is.
 
@@ -173,6 +191,15 @@ def recommendation(best, ahead, *, say=str):
     if tied:
         return f"Choose {say(best)} or {tied}: no difference can be told. {say(best)} is {lead}."
     return f"Choose {say(best)}: it is {lead}, the closest of the others."
+
+
+def depth_in_words(unfrozen_blocks):
+    """Say what is trained: the head alone, the head and 1 block, everything."""
+    if unfrozen_blocks < 0:
+        return "everything"
+    if not unfrozen_blocks:
+        return "the head alone"
+    return f"the head and {unfrozen_blocks} block{'s' * (unfrozen_blocks > 1)}"
 
 
 def after_doubling(rows, now, *, draws=400, seed=0):

@@ -7,7 +7,7 @@ import torch
 from lib import matching
 from lib.attribution import mislabel
 from lib.images import Images
-from lib.influence import head_influence, self_influence
+from lib.influence import Seen, head_influence, self_influence
 from lib.retraining import fit_to_optimum, probabilities
 from lib.transfer import freeze_below
 
@@ -51,8 +51,10 @@ def suspicions(features, images, parts, *, weight_decay=5e-4):
     count, classes = len(images), len(images.classes)
 
     def head(chosen):
-        weights = fit_to_optimum(features[chosen], images.y[chosen], classes, weight_decay=weight_decay)
-        return lambda which: (features[which], probabilities(features[which], weights), images.y[which])
+        y = images.y[chosen]
+        weights = fit_to_optimum(features[chosen], y, classes, weight_decay=weight_decay)
+        probs = probabilities(features, weights)
+        return lambda which: Seen(features[which], probs[which], images.y[which])
 
     everything = torch.arange(count)
     own = self_influence(*head(everything)(everything), damping=weight_decay) / count
@@ -63,11 +65,13 @@ def suspicions(features, images, parts, *, weight_decay=5e-4):
         known, held = see(part.train), see(part.test)
         scores = head_influence(*known, *held, damping=weight_decay)
         harm[part.train] -= scores.mean(0) / len(part.train)
-        probs[part.test] += held[1]
+        probs[part.test] += held.probs
         trained[part.train] += 1
         tested[part.test] += 1
     if not tested.all():
-        raise ValueError(f"image {int(tested.argmin())} is tested on in no split; give whole rounds")
+        raise ValueError(
+            f"image {int(tested.argmin())} is tested on in no split; give whole rounds"
+        )
     probs = probs / tested[:, None]
     sure, answer = probs.max(1)
     return pd.DataFrame(

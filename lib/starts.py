@@ -34,6 +34,19 @@ def names(l2, linf):
     return [c if c == "natural" else f"{c} {eps:g}" for c, eps in rungs] + [UNTRAINED]
 
 
+def listed(text):
+    """List the names in a text that separates them by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def known(name, value):
+    """Check a chapter's parameter that lists sources by name: a rule for `lib.parameters`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text; write names with commas between them")
+    for source in listed(value):
+        check(source)
+
+
 def check(name):
     """Raise ValueError unless a name is one that `load` takes."""
     if name == UNTRAINED or rung(name) or name in published.published():

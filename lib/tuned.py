@@ -24,8 +24,16 @@ BATCH = 100
 
 
 def fine_tune(
-    source, images, *, unfrozen_blocks=0, epochs=150, lr=0.1, batch_size=128, weight_decay=5e-4, seed=0
-):  # fmt: skip
+    source,
+    images,
+    *,
+    unfrozen_blocks=0,
+    epochs=150,
+    lr=0.1,
+    batch_size=128,
+    weight_decay=5e-4,
+    seed=0,
+):
     """Fine-tune a source to labelled images, all of them, and return the network as one.
 
     source, unfrozen_blocks, epochs, lr, batch_size, weight_decay: as in `lib.transfer.transfer`.
@@ -73,7 +81,10 @@ def predict(network, about, folder):
 
 
 def command(target, source, out, **options):
-    """Write the command line that fine-tunes and saves; options that are its defaults are left out."""
+    """Write the command line that fine-tunes and saves.
+
+    target, source, out: its arguments. options: those of `fit`, by name; defaults are left out.
+    """
     defaults = {option.name: option.default for option in fit_command.params}
     words = ["python", "-m", "lib.tuned", "fit", str(target), "--source", source]
     for name, value in options.items():
