@@ -173,64 +173,90 @@ def difference(rows, first, second, by, column="source"):
 
 
 def recommendation(best, ahead, *, say=str):
-    """Say in a sentence what to choose, and how sure that is.
+    """Say in a sentence or two what to choose, and how sure that is.
 
     best, ahead: as `leads` returns them. say: maps a choice to words.
     """
     if ahead.empty:
         return f"Only {say(best)} was measured, so there is nothing to choose."
-    column = ahead.columns[0]
-    surely = ahead["low"] > 0
-    tied, behind = (", ".join(map(say, ahead.loc[w, column])) for w in (~surely, surely))
-    if not behind:
-        return f"No difference can be told: {say(best)} has the highest mean, before {tied}."
-    next_, *points = ahead.loc[surely].iloc[0][[column, "mean", "low", "high"]]
-    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(
-        say(next_), *(100 * value for value in points)
-    )
+    column, surely = ahead.columns[0], ahead["low"] > 0
+    tied = [say(choice) for choice in ahead.loc[~surely, column]]
+    if not surely.any():
+        others = _listed([say(best), *tied], "and")
+        return f"No difference can be told between {others}; {say(best)} has the highest mean."
+    next_ = ahead.loc[surely, column].iloc[0]
+    points = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
+    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(say(next_), *points)
     if tied:
-        return f"Choose {say(best)} or {tied}: no difference can be told. {say(best)} is {lead}."
-    return f"Choose {say(best)}: it is {lead}, the closest of the others."
+        others = _listed([say(best), *tied], "or")
+        return (
+            f"Choose {others}: no difference can be told between them, but {say(best)}, with the "
+            f"highest mean, is {lead}."
+        )
+    return f"Choose {say(best)}: it is {lead}, and of the others by more."
+
+
+def _listed(words, last):
+    """List words: a, b and c."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def depth_in_words(unfrozen_blocks):
-    """Say what is trained: the head alone, the head and 1 block, everything."""
+    """Say what is trained: the head alone, the head and the last block, everything."""
     if unfrozen_blocks < 0:
-        return "everything"
-    if not unfrozen_blocks:
-        return "the head alone"
-    return f"the head and {unfrozen_blocks} block{'s' * (unfrozen_blocks > 1)}"
+        return "training everything"
+    blocks = ("", " and the last block")
+    if unfrozen_blocks < 2:
+        return f"training the head{blocks[unfrozen_blocks] or ' alone'}"
+    return f"training the head and the last {unfrozen_blocks} blocks"
 
 
-def after_doubling(rows, now, *, draws=400, seed=0):
-    """Predict what labelling twice as many images would gain, from the curve of one source.
+def forecast(rows, now, *, draws=400, seed=0):
+    """Predict for each source what labelling twice as many images would gain.
 
-    The error is followed as a power law (Hestness et al., 2017), a + b·n^(−c) with a, b ≥ 0. The
-    interval comes from drawing the splits again with replacement, widened for their overlap as in
-    `lib.stats.resampled`; that the law may not hold is not in it.
+    The error is followed as a power law (Hestness et al., 2017), a + b·n^(−c) with a, b ≥ 0. Its
+    trial: followed from the sizes up to 0.6 of the largest, by how much does it miss the accuracy
+    that was measured at the largest? The interval comes from drawing the splits again with
+    replacement, widened for their overlap as in `lib.stats.resampled`; on each side the largest
+    miss among the sources is added, for the luck of the images is the smaller part of the error.
 
-    rows: as `measure` returns them, of at least three sizes. now: number of images labelled, at
-    least the largest size. draws, seed: of the splits.
+    rows: as `measure_all` returns them, of several sizes. now: number of images labelled. draws,
+    seed: of the splits.
 
-    Returns {"gain": (mean, low, high) of the accuracy between `now` and twice that, "miss": by how
-    much the same law, followed from the sizes up to half the largest, misses the accuracy at the
-    largest, NaN with fewer than three such sizes}. Raises ValueError for fewer than three sizes.
+    Returns a DataFrame with a row for each source: source, mean, low, high of the gain in accuracy
+    between `now` and twice that, and miss. With fewer than three sizes the curve cannot be
+    followed: then mean, low and high are NaN, and with fewer than three in the trial, low, high
+    and miss.
     """
-    wide = rows.pivot(index="split", columns="n_train", values="clean_accuracy").sort_index(axis=1)
-    n, accuracy = wide.columns.to_numpy(dtype=float), wide.to_numpy()
+    found = []
+    for source, part in rows.groupby("source", sort=False):
+        wide = part.pivot(index="split", columns="n_train", values="clean_accuracy")
+        wide = wide.sort_index(axis=1)
+        sizes = wide.columns.to_numpy(dtype=float)
+        found.append((source, *_forecast(sizes, wide.to_numpy(), now, draws, seed)))
+    frame = pd.DataFrame(found, columns=["source", "mean", "low", "high", "miss"])
+    worst = frame["miss"].abs().max()
+    return frame.assign(low=frame["low"] - worst, high=frame["high"] + worst)
+
+
+def _forecast(n, accuracy, now, draws, seed):
+    """Return mean, low, high of the gain by the luck of the images alone, and the trial's miss.
+
+    n: (K,) sizes. accuracy: (splits, K).
+    """
+    early = n <= 0.6 * n[-1]
     if len(n) < 3:
-        raise ValueError(f"the curve has {len(n)} size(s); at least 3 are needed to follow it")
-    generator, count = np.random.default_rng(seed), len(wide)
+        return (np.nan,) * 4
+    generator, count = np.random.default_rng(seed), len(accuracy)
     drawn = accuracy[generator.integers(count, size=(draws, count))].mean(1)
     curves = np.vstack([accuracy.mean(0), drawn])
-    early, later = followed(n, curves, [now, 2 * now]).T
-    gain, *others = later - early
+    before, after = followed(n, curves, [now, 2 * now]).T
+    gain, *others = after - before
     widened = (1 + count * TEST_SHARE / (1 - TEST_SHARE)) ** 0.5
     low, high = gain + widened * (np.quantile(others, [0.025, 0.975]) - gain)
-    first, miss = n <= n[-1] / 2, np.nan
-    if first.sum() >= 3:
-        miss = followed(n[first], curves[:1, first], n[-1:])[0, 0] - curves[0, -1]
-    return {"gain": (float(gain), float(max(low, 0)), float(high)), "miss": float(miss)}
+    if early.sum() < 3:
+        return gain, low, high, np.nan
+    return gain, low, high, followed(n[early], curves[:1, early], n[-1:])[0, 0] - curves[0, -1]
 
 
 def followed(n, curves, where):

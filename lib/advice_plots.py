@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from lib.plots import DARK, LIGHT, VERMILLION, look
+from lib.plots import BLUE, DARK, LIGHT, VERMILLION, look
 
 
-def behind(ahead, ax):
+def behind(best, ahead, ax):
     """Draw by how much the others are behind the best, in points, with their intervals.
 
-    ahead: as `lib.advice.leads` returns it, of sources. Whiskers that reach zero are of sources
-    that cannot be told from the best.
+    best, ahead: as `lib.advice.leads` returns them, of sources. Whiskers that reach zero are of
+    sources that cannot be told from the best.
     """
     names = list(ahead["source"])
     for place, row in enumerate(ahead.itertuples()):
         errors = [[100 * (row.high - row.mean)], [100 * (row.mean - row.low)]]
-        style = look(row.source, names) | {"linestyle": "none"}
+        style = look(row.source, [best, *names]) | {"linestyle": "none"}
         ax.errorbar(-100 * row.mean, place, xerr=errors, capsize=3, **style)
     ax.axvline(0, color=DARK, lw=1, ls="--")
     ax.set_yticks(range(len(names)), names)
@@ -40,7 +40,7 @@ def against_depth(frame, ax):
         ax.errorbar(x, 100 * part["mean"], yerr=errors, capsize=3, label=source, **style)
     ax.set_xticks(range(len(depths)), ["all" if k < 0 else f"{k:g}" for k in depths])
     ax.set(xlim=(-0.5, len(depths) - 0.5), xlabel="unfrozen blocks", ylabel="test accuracy, %")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -51,14 +51,14 @@ def found(frame, ax):
     """
     styles = {"self-influence": "-", "harm": "--", "held-out loss": ":"}
     for ranking, part in frame.groupby("ranking", sort=False):
-        colour = {"self-influence": VERMILLION, "harm": "#0072B2"}.get(ranking, DARK)
+        colour = {"self-influence": VERMILLION, "harm": BLUE}.get(ranking, DARK)
         x, low, high = 100 * part["checked"], 100 * part["low"], 100 * part["high"]
         ax.plot(x, 100 * part["mean"], color=colour, ls=styles[ranking], label=ranking)
         ax.fill_between(x, low.clip(0, 100), high.clip(0, 100), color=colour, alpha=0.12, lw=0)
     top = 100 * frame["checked"].max()
     ax.plot([0, top], [0, top], color=LIGHT, lw=1, label="chance")
     ax.set(xlabel="images checked, %", ylabel="flipped labels found, %", ylim=(-2, 102))
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
