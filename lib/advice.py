@@ -15,7 +15,7 @@ from lib.transfer import freeze_below, outputs, tune
 FOLDS = 4
 """Parts that each round of splits divides the images into; each part is once kept for testing."""
 TEST_SHARE = 1 / FOLDS
-RATES = np.geomspace(0.02, 3, 120)
+RATES = np.geomspace(0.02, 3, 400)
 """Exponents that a learning curve may have."""
 
 

@@ -69,9 +69,8 @@ def suspicions(features, images, parts, *, weight_decay=5e-4):
         trained[part.train] += 1
         tested[part.test] += 1
     if not tested.all():
-        raise ValueError(
-            f"image {int(tested.argmin())} is tested on in no split; give whole rounds"
-        )
+        lacking = int(tested.argmin())
+        raise ValueError(f"image {lacking} is on no split's test side; give whole rounds of splits")
     probs = probs / tested[:, None]
     sure, answer = probs.max(1)
     return pd.DataFrame(
