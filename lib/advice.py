@@ -172,10 +172,11 @@ def difference(rows, first, second, by, column="source"):
     return pd.DataFrame(found, columns=[*by, "mean", "low", "high"])
 
 
-def recommendation(best, ahead, *, say=str):
+def recommendation(best, ahead, *, verb="Start from", say=str):
     """Say in a sentence or two what to choose, and how sure that is.
 
-    best, ahead: as `leads` returns them. say: maps a choice to words.
+    best, ahead: as `leads` returns them. verb: what to do with it. say: maps a choice to
+    words.
     """
     if ahead.empty:
         return f"Only {say(best)} was measured, so there is nothing to choose."
@@ -190,10 +191,11 @@ def recommendation(best, ahead, *, say=str):
     if tied:
         others = _listed([say(best), *tied], "or")
         return (
-            f"Choose {others}: no difference can be told between them, but {say(best)}, with the "
+            f"{verb} {others}: no difference can be told between them, but {say(best)}, with the "
             f"highest mean, is {lead}."
         )
-    return f"Choose {say(best)}: it is {lead}, and of the others by more."
+    more = ", and of the others by more" * (len(ahead) > 1)
+    return f"{verb} {say(best)}: it is {lead}{more}."
 
 
 def _listed(words, last):
@@ -204,11 +206,10 @@ def _listed(words, last):
 def depth_in_words(unfrozen_blocks):
     """Say what is trained: the head alone, the head and the last block, everything."""
     if unfrozen_blocks < 0:
-        return "training everything"
-    blocks = ("", " and the last block")
+        return "everything"
     if unfrozen_blocks < 2:
-        return f"training the head{blocks[unfrozen_blocks] or ' alone'}"
-    return f"training the head and the last {unfrozen_blocks} blocks"
+        return ("the head alone", "the head and the last block")[unfrozen_blocks]
+    return f"the head and the last {unfrozen_blocks} blocks"
 
 
 def forecast(rows, now, *, draws=400, seed=0):

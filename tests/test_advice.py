@@ -115,7 +115,9 @@ def test_summary_and_difference_are_those_of_the_corrected_interval():
 
 def test_leads_compare_the_best_with_each_at_a_level_for_all_together():
     rng = np.random.default_rng(1)
-    values = {name: at + rng.normal(0, 0.02, 8) for name, at in zip("abc", (0.6, 0.8, 0.7), strict=True)}
+    values = {
+        name: at + rng.normal(0, 0.02, 8) for name, at in zip("abc", (0.6, 0.8, 0.7), strict=True)
+    }
     best, ahead = advice.leads(rows_of(values))
     assert best == "b" and ahead["source"].tolist() == ["c", "a"]
     for row in ahead.itertuples():
@@ -147,22 +149,26 @@ def recommended(lows, best="a"):
 def test_a_recommendation_says_how_sure_it_is():
     assert recommended({}) == "Only a was measured, so there is nothing to choose."
     assert recommended({"b": 0.01, "c": 0.05}) == (
-        "Choose a: it is ahead of b by 3.0 points (1.0 to 5.0), and of the others by more."
+        "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0), and of the others by more."
     )
+    assert recommended({"b": 0.01}) == "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0)."
     assert recommended({"b": -0.01, "c": -0.005}) == (
         "No difference can be told between a, b and c; a has the highest mean."
     )
     some = recommended({"b": -0.01, "c": 0.05})
-    assert some.startswith("Choose a or b: no difference can be told between them")
+    assert some.startswith("Start from a or b: no difference can be told between them")
     assert some.endswith("is ahead of c by 7.0 points (5.0 to 9.0).")
     # One split tells nothing of the spread.
     assert "No difference can be told" in recommended({"b": np.nan})
 
 
 def test_depths_in_words():
-    words = [advice.depth_in_words(k) for k in (0, 1, 2, -1)]
-    assert words[0].endswith("the head alone") and words[1].endswith("the last block")
-    assert words[2].endswith("the last 2 blocks") and words[3].endswith("everything")
+    assert [advice.depth_in_words(k) for k in (0, 1, 2, -1)] == [
+        "the head alone",
+        "the head and the last block",
+        "the head and the last 2 blocks",
+        "everything",
+    ]
 
 
 def test_a_power_law_is_followed():
