@@ -107,4 +107,4 @@ def told(table, names, classes):
 
 def _short(text, longest=14):
     """Cut a name that would run into its neighbour's."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"

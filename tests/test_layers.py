@@ -19,14 +19,14 @@ LAYERS = [
     {"data"},
     {"networks", "chains", "pickles"},
     {"imagenet", "parts", "archives"},
-    {"grouped", "checkpoints"},
+    {"grouped", "checkpoints", "exported"},
     {"models"},
     {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
     {"stimuli", "cue_plots", "influence_plots", "advice_plots"},
     {"training", "freezing", "heads", "retraining", "ekfac"},
     {"sources", "published", "transfer", "robustness", "cue_use"},
     {"attribution", "labelled", "starts"},
-    {"advice", "doubts", "exported", "tuned"},
+    {"advice", "doubts", "tuned"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
