@@ -56,7 +56,8 @@ def test_flips_found_are_drawn_beside_chance(ax):
     advice_plots.found(frame.assign(low=frame["mean"] - 0.1, high=frame["mean"] + 0.1), ax)
     lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
     assert lines["chance"] == [[0, 0], [20, 20]]
-    assert sum(lines["harm"], []) == pytest.approx([0, 0, 10, 30, 20, 60])
+    flat = [value for point in lines["harm"] for value in point]
+    assert flat == pytest.approx([0, 0, 10, 30, 20, 60])
 
 
 def suspects():
