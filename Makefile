@@ -8,7 +8,7 @@ python = "$(if $(VENV),$(VENV)/bin/python,$(or $(PYTHON),python3))"
 ready = sh tools/environment.sh
 
 .NOTPARALLEL:
-.PHONY: help book test chapters run bench lint clean clean-cache
+.PHONY: help book test chapters run tune bench lint clean clean-cache
 
 help:  ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -30,6 +30,11 @@ run:  ## Run one chapter with other parameters: make run CHAPTER=02 ARGS="-p tar
 	@test -n "$(CHAPTER)" || { echo 'Which chapter? make run CHAPTER=02 ARGS="-p target faces"'; exit 1; }
 	@$(ready) book
 	@$(python) -m lib.book run "$(CHAPTER)" $(ARGS)
+
+tune:  ## Fine-tune a source to a folder and save it: make tune TARGET=FOLDER SOURCE="l2 0.5" OUT=mine.pt2
+	@test -n "$(TARGET)" -a -n "$(SOURCE)" -a -n "$(OUT)" || { echo 'Which? make tune TARGET=FOLDER SOURCE="l2 0.5" OUT=mine.pt2'; exit 1; }
+	@$(ready) book
+	@$(python) -m lib.tuned fit "$(TARGET)" --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
 bench:  ## Run the benchmarks, each against its peers
 	@$(ready) test

@@ -1,89 +1,117 @@
 """Which source to start from, by repeated splits of one's own labelled images alone."""
 
+import warnings
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import curve_fit
 
 from lib import data
+from lib.parallel import each
 from lib.stats import resampled
 from lib.transfer import freeze_below, outputs, tune
 
-TEST_SHARE = 0.25
-"""Share of the labelled images that each split keeps for testing."""
+FOLDS = 4
+"""Parts that each round of splits divides the images into; each part is once kept for testing."""
+TEST_SHARE = 1 / FOLDS
+RATES = np.geomspace(0.02, 3, 400)
+"""Exponents that a learning curve may have."""
 
 
-def splits(images, repeats, seed=0):
-    """Divide labelled images at random, the same share of each class, several times.
+class Split(NamedTuple):
+    """One division of the labelled images: its number, and positions, int64, on both sides."""
 
-    images: Images, at least two of each class. repeats: number of splits. seed: of the splits,
-    the same for every source.
+    number: int
+    train: torch.Tensor
+    test: torch.Tensor
 
-    Returns pairs (training, test) of positions, int64. Raises ValueError for a class with fewer
-    than two images, and for fewer images than a split can put one of each class on both sides.
+
+def splits(images, rounds, seed=0):
+    """Divide labelled images into FOLDS parts at random, several times.
+
+    Each part holds the same share of each class, as far as that goes, and is the test side of one
+    split: so every image is tested on once a round.
+
+    images: Images, at least two of each class. rounds: how often. seed: of the divisions, the same
+    for every source.
+
+    Returns FOLDS × rounds Splits. Raises ValueError for a class with fewer than two images, and
+    for fewer than FOLDS images a class on average.
     """
     counts = images.y.bincount(minlength=len(images.classes))
     for name, count in zip(images.classes, counts.tolist(), strict=True):
         if count < 2:
             raise ValueError(f"class {name!r} has {count} labelled image(s); at least 2 are needed")
-    if round(TEST_SHARE * len(images)) < len(images.classes):
+    if len(images) < FOLDS * len(images.classes):
         raise ValueError(
             f"{len(images)} images of {len(images.classes)} classes are too few to split; at "
-            f"least {round(len(images.classes) / TEST_SHARE)} are needed"
+            f"least {FOLDS * len(images.classes)} are needed"
         )
-    from sklearn.model_selection import StratifiedShuffleSplit  # slow to import
+    from sklearn.model_selection import RepeatedStratifiedKFold  # slow to import
 
-    shuffle = StratifiedShuffleSplit(repeats, test_size=TEST_SHARE, random_state=seed)
-    return [
-        (torch.from_numpy(train), torch.from_numpy(test))
-        for train, test in shuffle.split(np.zeros(len(images)), images.y.numpy())
-    ]
+    folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=rounds, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        sides = list(folds.split(np.zeros(len(images)), images.y.numpy()))
+    return [Split(i, *map(torch.from_numpy, pair)) for i, pair in enumerate(sides)]
 
 
-def sizes(images):
+def sizes(images, parts):
     """List the training-set sizes of a learning curve: 2 a class, doubling, up to a split's all."""
-    largest = len(images) - round(np.ceil(TEST_SHARE * len(images)))
-    start = min(2 * len(images.classes), largest)
-    doubled = [start * 2**k for k in range(20) if start * 2**k < 0.75 * largest]
-    return [*doubled, largest]
+    largest, size, found = min(len(part.train) for part in parts), 2 * len(images.classes), []
+    while size < 0.75 * largest:  # else it would tell little that the largest does not
+        found.append(size)
+        size *= 2
+    return [*found, largest]
 
 
 def measure(
-    source, images, *, repeats, unfrozen_blocks=0, n=None, seed=0, epochs=150, lr=0.1,
-    batch_size=128, weight_decay=5e-4,
+    source, images, parts, *, unfrozen_blocks=0, n=None, epochs=150, lr=0.1, batch_size=128,
+    weight_decay=5e-4,
 ):  # fmt: skip
     """Fine-tune a source to growing parts of each split's training side, and test on the other.
 
     source, unfrozen_blocks, epochs, lr, batch_size, weight_decay: as in
-    `lib.transfer.transfer`. images: Images, all that is labelled. repeats, seed: as in `splits`.
-    n: training-set sizes, or None for `sizes`; a smaller one lies within a larger one.
+    `lib.transfer.transfer`. images: Images, all that is labelled. parts: Splits of them. n:
+    training-set sizes, or None for `sizes`; a smaller one lies within a larger one. The number of
+    a split is the seed of the choice, of the new head and of the batches.
 
     Returns a DataFrame, one row per fine-tuned model: split, n_train, unfrozen_blocks,
-    clean_accuracy (0 to 1, on that split's test side). Raises ValueError as `splits` and
-    `transfer` do.
+    clean_accuracy (0 to 1, on that split's test side). Raises ValueError as `transfer` does.
     """
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
-    parts, rows = splits(images, repeats, seed), []
-    for size in n or sizes(images):
-        members = [
-            train[data.choose(images[train], size, number)]
-            for number, (train, _) in enumerate(parts)
-        ]
+    seeds, rows = [part.number for part in parts], []
+    for size in n or sizes(images, parts):
+        members = [part.train[data.choose(images[part.train], size, part.number)] for part in parts]
         y = images.y[torch.stack(members)].to(below.device)
         inputs = (below[chosen] for chosen in members)
-        tuned = tune(above, inputs, y, len(images.classes), seeds=range(repeats), **settings)
-        for number, ((tail, _), (_, test)) in enumerate(zip(tuned, parts, strict=True)):
-            answers = outputs(tail, below[test].split(500)).argmax(1).cpu()
+        tuned = tune(above, inputs, y, len(images.classes), seeds=seeds, **settings)
+        for part, (tail, _) in zip(parts, tuned, strict=True):
+            answers = outputs(tail, below[part.test].split(500)).argmax(1).cpu()
             rows.append(
                 {
-                    "split": number,
+                    "split": part.number,
                     "n_train": size,
                     "unfrozen_blocks": unfrozen_blocks,
-                    "clean_accuracy": float((answers == images.y[test]).double().mean()),
+                    "clean_accuracy": float((answers == images.y[part.test]).double().mean()),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def measure_all(plan, *, label, device="cpu"):
+    """Run `measure` for each entry of a plan, several at a time, and collect the rows.
+
+    plan: pairs (columns, call): what to note, as dict, and the keyword arguments of `measure`.
+    label, device: as in `lib.parallel.each`. Returns a DataFrame, one row per fine-tuned model.
+    """
+    found = each(measure, [call for _, call in plan], label=label, device=device)
+    return pd.concat(
+        [rows.assign(**columns) for (columns, _), rows in zip(plan, found, strict=True)],
+        ignore_index=True,
+    )
 
 
 def summary(rows, by):
@@ -101,82 +129,159 @@ def summary(rows, by):
 
 
 def leads(rows, column="source"):
-    """Compare the best of several choices with each other, split by split.
+    """Compare the best of several choices with each other one, split by split.
+
+    The intervals hold together with 95 %: each is one of 1 − 0.05/k for k comparisons. That also
+    allows for the best being chosen on the same numbers (Hsu, 1981).
 
     rows: as `measure` returns them, of one size, with the column that tells the choices apart.
 
     Returns (best, DataFrame): the choice of highest mean accuracy, and for each other one its
-    name under `column` and by how much the best is ahead: mean, low, high (as in `summary`),
-    the closest first. The best is chosen on the same numbers, so its lead is, if anything,
-    overstated.
+    name under `column` and by how much the best is ahead: mean, low, high (as in `summary`), the
+    closest first. Raises ValueError where a choice lacks a split that another has.
     """
     wide = rows.pivot(index="split", columns=column, values="clean_accuracy")
+    if wide.isna().any(axis=None):
+        lacking = wide.columns[wide.isna().any()][0]
+        raise ValueError(f"{lacking} lacks splits that others have; measure all on the same")
     best = wide.mean().idxmax()
-    ahead = [
-        (name, *resampled(wide[best] - wide[name], TEST_SHARE)) for name in wide if name != best
-    ]
+    others = [name for name in wide if name != best]
+    level = 1 - 0.05 / max(len(others), 1)
+    ahead = [(name, *resampled(wide[best] - wide[name], TEST_SHARE, level)) for name in others]
     frame = pd.DataFrame(ahead, columns=[column, "mean", "low", "high"])
     return best, frame.sort_values("mean", kind="stable").reset_index(drop=True)
 
 
-def recommendation(best, ahead, column="source"):
-    """Say in a sentence what to choose, and how sure that is.
+def difference(rows, first, second, by, column="source"):
+    """Compare two choices split by split, for each combination of the columns `by`.
 
-    best, ahead: as `leads` returns them.
+    rows: as `measure` returns them, with the column that tells the choices apart.
+
+    Returns a DataFrame of the columns `by` and by how much the first is ahead of the second: mean,
+    low, high (as in `summary`).
     """
-    tied = [row[column] for _, row in ahead.iterrows() if not row["low"] > 0]
-    if not len(ahead):
-        return f"{best} is the only choice that was measured."
-    if not tied:
-        return f"Choose {best}: it is ahead of every other, and each interval leaves zero out."
-    others = ", ".join(map(str, tied))
-    if len(tied) == len(ahead):
-        return f"No difference can be told: {best} has the highest mean, but so might {others}."
-    return f"Choose {best}; no difference can be told from {others}, but the others are behind."
-
-
-def after_doubling(rows, *, draws=200, seed=0):
-    """Predict what labelling twice as many images would gain, from a curve of one source.
-
-    The error is fitted by a + b·n^(−c), a power law (Hestness et al., 2017), and followed to twice
-    the largest n. The interval comes from drawing the splits again with replacement.
-
-    rows: as `measure` returns them, of at least three sizes. draws, seed: of the splits.
-
-    Returns {"now": n, "gain": (mean, low, high) in accuracy, "checked": the error of the same
-    prediction made for the largest n from the sizes up to half of it, NaN with too few of them}.
-    Raises ValueError for fewer than three sizes.
-    """
-    wide = rows.pivot(index="split", columns="n_train", values="clean_accuracy").sort_index(axis=1)
-    n = wide.columns.to_numpy(dtype=float)
-    if len(n) < 3:
-        raise ValueError(f"the curve has {len(n)} sizes; at least 3 are needed to follow it")
-
-    def gain(curve):
-        return _followed(n, curve, 2 * n[-1]) - _followed(n, curve, n[-1])
-
-    generator = np.random.default_rng(seed)
-    drawn = [
-        gain(wide.to_numpy()[generator.integers(len(wide), size=len(wide))].mean(0))
-        for _ in range(draws)
+    one, other = (
+        rows[rows[column] == choice].set_index(["split", *by])["clean_accuracy"]
+        for choice in (first, second)
+    )
+    gaps = (one - other).dropna().reset_index()
+    found = [
+        (*(key if isinstance(key, tuple) else (key,)), *resampled(values, TEST_SHARE))
+        for key, values in gaps.groupby(by, sort=False)["clean_accuracy"]
     ]
-    early, curve = n <= n[-1] / 2, wide.mean().to_numpy()
-    checked = np.nan
-    if early.sum() >= 3:
-        checked = _followed(n[early], curve[early], n[-1]) - curve[-1]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"now": int(n[-1]), "gain": (gain(curve), low, high), "checked": float(checked)}
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high"])
 
 
-def _followed(n, accuracy, where):
-    """Fit a power law to the errors, and return the accuracy it has at `where`."""
+def recommendation(best, ahead, *, verb="Start from", say=str):
+    """Say in a sentence or two what to choose, and how sure that is.
 
-    def error(n, floor, scale, rate):
-        return floor + scale * (n / n0) ** -rate
+    best, ahead: as `leads` returns them. verb: what to do with it. say: maps a choice to
+    words.
+    """
+    if ahead.empty:
+        return f"Only {say(best)} was measured, so there is nothing to choose."
+    column, surely = ahead.columns[0], ahead["low"] > 0
+    tied = [say(choice) for choice in ahead.loc[~surely, column]]
+    if not surely.any():
+        others = _listed([say(best), *tied], "and")
+        return f"No difference can be told between {others}; {say(best)} has the highest mean."
+    next_ = ahead.loc[surely, column].iloc[0]
+    points = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
+    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(say(next_), *points)
+    if tied:
+        others = _listed([say(best), *tied], "or")
+        return (
+            f"{verb} {others}: no difference can be told between them, but {say(best)}, with the "
+            f"highest mean, is {lead}."
+        )
+    more = ", and of the others by more" * (len(ahead) > 1)
+    return f"{verb} {say(best)}: it is {lead}{more}."
 
-    n0 = n[0]
-    start = (0.5 * (1 - accuracy[-1]), max(1 - accuracy[0], 1e-3), 0.5)
-    bounds = ([0, 0, 0], [1, 2, 3])
-    start = np.clip(start, bounds[0], bounds[1])
-    found, _ = curve_fit(error, n, 1 - accuracy, p0=start, bounds=bounds, max_nfev=5000)
-    return 1 - error(where, *found)
+
+def _listed(words, last):
+    """List words: a, b and c."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def depth_in_words(unfrozen_blocks):
+    """Say what is trained: the head alone, the head and the last block, everything."""
+    if unfrozen_blocks < 0:
+        return "everything"
+    if unfrozen_blocks < 2:
+        return ("the head alone", "the head and the last block")[unfrozen_blocks]
+    return f"the head and the last {unfrozen_blocks} blocks"
+
+
+def forecast(rows, now, *, draws=400, seed=0):
+    """Predict for each source what labelling twice as many images would gain.
+
+    The error is followed as a power law (Hestness et al., 2017), a + b·n^(−c) with a, b ≥ 0. Its
+    trial: followed from the sizes up to 0.6 of the largest, by how much does it miss the accuracy
+    that was measured at the largest? The interval comes from drawing the splits again with
+    replacement, widened for their overlap as in `lib.stats.resampled`; on each side the largest
+    miss among the sources is added, for the luck of the images is the smaller part of the error.
+
+    rows: as `measure_all` returns them, of several sizes. now: number of images labelled. draws,
+    seed: of the splits.
+
+    Returns a DataFrame with a row for each source: source, mean, low, high of the gain in accuracy
+    between `now` and twice that, and miss. With fewer than three sizes the curve cannot be
+    followed: then mean, low and high are NaN, and with fewer than three in the trial, low, high
+    and miss.
+    """
+    found = []
+    for source, part in rows.groupby("source", sort=False):
+        wide = part.pivot(index="split", columns="n_train", values="clean_accuracy")
+        wide = wide.sort_index(axis=1)
+        sizes = wide.columns.to_numpy(dtype=float)
+        found.append((source, *_forecast(sizes, wide.to_numpy(), now, draws, seed)))
+    frame = pd.DataFrame(found, columns=["source", "mean", "low", "high", "miss"])
+    worst = frame["miss"].abs().max()
+    return frame.assign(low=frame["low"] - worst, high=frame["high"] + worst)
+
+
+def _forecast(n, accuracy, now, draws, seed):
+    """Return mean, low, high of the gain by the luck of the images alone, and the trial's miss.
+
+    n: (K,) sizes. accuracy: (splits, K).
+    """
+    early = n <= 0.6 * n[-1]
+    if len(n) < 3:
+        return (np.nan,) * 4
+    generator, count = np.random.default_rng(seed), len(accuracy)
+    drawn = accuracy[generator.integers(count, size=(draws, count))].mean(1)
+    curves = np.vstack([accuracy.mean(0), drawn])
+    before, after = followed(n, curves, [now, 2 * now]).T
+    gain, *others = after - before
+    widened = (1 + count * TEST_SHARE / (1 - TEST_SHARE)) ** 0.5
+    low, high = gain + widened * (np.quantile(others, [0.025, 0.975]) - gain)
+    if early.sum() < 3:
+        return gain, low, high, np.nan
+    return gain, low, high, followed(n[early], curves[:1, early], n[-1:])[0, 0] - curves[0, -1]
+
+
+def followed(n, curves, where):
+    """Fit 1 − accuracy = a + b·n^(−c), a and b ≥ 0, and return the accuracy elsewhere.
+
+    By least squares: for each exponent c among RATES the best a and b in closed form, then the
+    best c.
+
+    n: (K,) sizes. curves: (M, K) accuracies. where: (J,) sizes. Returns (M, J).
+    """
+    error = 1 - np.asarray(curves, dtype=float)
+    power = (np.asarray(n, dtype=float) / n[0]) ** -RATES[:, None]  # (R, K)
+    centred = power - power.mean(1, keepdims=True)
+    slope = error @ centred.T / (centred**2).sum(1)  # (M, R)
+    floor = error.mean(1, keepdims=True) - slope * power.mean(1)
+    # Where the best line leaves the allowed quarter, the best on its edges is meant.
+    through_zero = error @ power.T / (power**2).sum(1)
+    slope = np.where(floor < 0, through_zero, slope)
+    floor = np.maximum(floor, 0)
+    flat = slope < 0
+    slope = np.where(flat, 0, slope)
+    floor = np.where(flat, error.mean(1, keepdims=True), floor)
+    misfit = ((error[:, None] - floor[..., None] - slope[..., None] * power) ** 2).sum(2)
+    chosen = misfit.argmin(1)
+    row = np.arange(len(error))
+    scaled = (np.asarray(where, dtype=float) / n[0]) ** -RATES[chosen][:, None]
+    return 1 - floor[row, chosen][:, None] - slope[row, chosen][:, None] * scaled

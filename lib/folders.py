@@ -25,7 +25,7 @@ def list_folder(root, split):
     base = root / split if has_splits else root
     files, labels = [], []
     for label, name in enumerate(classes):
-        members = _image_files(base / name)
+        members = image_files(base / name)
         # A class may be missing from a test folder, but must be learnt.
         if not members and (split == "train" or not has_splits):
             raise ValueError(f"the class folder {base / name} holds no images")
@@ -66,7 +66,7 @@ def _has_splits(root):
 def _check_test_classes(root, classes):
     """Refuse test images of a class that is not trained: they would be left out unseen."""
     for name in _folders(root / "test"):
-        if name not in classes and _image_files(root / "test" / name):
+        if name not in classes and image_files(root / "test" / name):
             raise ValueError(
                 f"the folder {root / 'test'} holds a class {name!r} that {root / 'train'} lacks"
             )
@@ -92,8 +92,8 @@ def _classes(base):
     return names
 
 
-def _image_files(folder):
-    """List the image files below a class folder, sorted; what is hidden is left out."""
+def image_files(folder):
+    """List the image files below a folder as text, sorted; what is hidden is left out."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

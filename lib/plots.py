@@ -39,10 +39,14 @@ def look(source, sources):
     """Return the colour, line and marker of a source among others.
 
     Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
-    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows.
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens.
     """
     if source in PLAIN:
         return PLAIN[source]
+    if not source.startswith(("ℓ2 ", "ℓ∞ ")):
+        others = sorted({s for s in sources if s not in PLAIN and not s.startswith(("ℓ2 ", "ℓ∞ "))})
+        shade = sns.light_palette(GREEN, n_colors=len(others) + 1)[1 + others.index(source)]
+        return {"color": shade, "linestyle": "-.", "marker": "X"}
     family = sorted({s for s in sources if s not in PLAIN and s[:2] == source[:2]}, key=_radius)
     hue, marker = (BLUE, "D") if source.startswith("ℓ∞") else (VERMILLION, "o")
     shades = sns.light_palette(hue, n_colors=len(family) + 1)[1:]

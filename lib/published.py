@@ -65,7 +65,7 @@ def network(source):
     if source in models:
         arch, path = models[source][0], download(source)
     else:
-        arch, path = _divided(source)
+        arch, path = divided(source)
     locate(arch)
     constraint, eps = models.get(path.stem, (None, None, None))[1:]
     matrices = [weight for weight in read(path).values() if weight.ndim == 2]
@@ -75,6 +75,20 @@ def network(source):
     model = load_into(build(arch, len(matrices[-1])), path).eval()
     record = {"arch": arch, "constraint": constraint, "eps": eps, "file": path.name}
     return model, record | {"sha256": _sha256(path)}
+
+
+def divided(source):
+    """Divide ARCH:PATH, where the architecture may begin with its library.
+
+    Returns (architecture, Path). Raises ValueError for text of another form.
+    """
+    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
+    if parts is None or parts[1] in ("timm", "torchvision"):
+        raise ValueError(
+            f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
+            "resnet50_l2_eps3"
+        )
+    return parts[1], Path(parts[2])
 
 
 def download(name):
@@ -111,17 +125,6 @@ def download(name):
     if re.fullmatch("[0-9a-f]{64}", expected) and _sha256(path) != expected:
         raise ValueError(f"{path} is damaged: its sha256 is not {expected}; delete it, try again")
     return path
-
-
-def _divided(source):
-    """Divide ARCH:PATH, where the architecture may begin with its library."""
-    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
-    if parts is None or parts[1] in ("timm", "torchvision"):
-        raise ValueError(
-            f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
-            "resnet50_l2_eps3"
-        )
-    return parts[1], Path(parts[2])
 
 
 def _sha256(path):

@@ -22,10 +22,11 @@ LAYERS = [
     {"grouped", "checkpoints"},
     {"models"},
     {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
-    {"stimuli", "cue_plots", "influence_plots", "feature_plots", "tuning_plots"},
+    {"stimuli", "cue_plots", "influence_plots", "feature_plots", "tuning_plots", "advice_plots"},
     {"training", "freezing", "heads", "retraining", "ekfac", "features"},
     {"sources", "published", "transfer", "robustness", "cue_use", "likeness"},
-    {"attribution", "advice"},
+    {"attribution", "advice", "labelled", "starts", "exported"},
+    {"doubts", "tuned"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
 RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
