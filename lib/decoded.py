@@ -28,7 +28,7 @@ from lib.images import Images
 from lib.parallel import told
 from lib.pictures import fit, read_image
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "images"
+CACHE = files.DATA / "cache" / "images"
 BLOCK = 256
 """Images that are decoded, written and checked together."""
 CODE = ("pictures",)

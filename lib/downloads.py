@@ -10,13 +10,14 @@ import tarfile
 import zipfile
 import zlib
 from http.client import HTTPException
-from pathlib import Path
 
 from filelock import FileLock
 from IPython import get_ipython
 from IPython.display import display
 
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "cache" / "downloads"
+from lib.files import DATA
+
+FOLDER = DATA / "cache" / "downloads"
 PARTIAL = ".partial"
 """What is being downloaded and unpacked, within the folder of the set."""
 PATIENCE = 30

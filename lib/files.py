@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+DATA = Path(__file__).resolve().parent.parent / "data"
+"""The clone's folder of measured rows, the paper's numbers, and (in `cache`) what is kept."""
+
 
 def replace(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, also when two processes write it at once.

@@ -1,4 +1,6 @@
-"""Freezing a network block by block, and splitting it into a frozen trunk and a trained tail."""
+"""Freezing a network block by block; splitting it into a frozen trunk and a trained tail."""
+
+import copy
 
 
 def freeze(model, unfrozen_blocks):
@@ -30,6 +32,22 @@ def split(model, unfrozen_blocks):
     """
     trunk, tail = model.cut(_frozen_blocks(model, unfrozen_blocks))
     return trunk.eval(), tail
+
+
+def join(model, unfrozen_blocks, tail):
+    """Put a trained tail on the trunk it was trained on: what `split` took apart.
+
+    model: the network that was split, left unchanged. unfrozen_blocks: as it was split. tail: as
+    `split` gave it, trained since, with a head of any number of classes.
+
+    Returns a network in eval mode, which shares no memory with either. Raises ValueError as
+    `freeze` does.
+    """
+    joined = copy.deepcopy(model)
+    joined.head = copy.deepcopy(tail[-1])
+    _, its_tail = split(joined, unfrozen_blocks)
+    its_tail.load_state_dict(tail.state_dict())
+    return joined.eval()
 
 
 def _frozen_blocks(model, unfrozen_blocks):

@@ -30,14 +30,17 @@ class Heads(nn.Module):
         return heads
 
 
-def fit_heads(heads, features, y, *, epochs, seeds, lr, batch_size, weight_decay, schedule):
+def fit_heads(
+    heads, features, y, *, epochs, seeds, lr, batch_size, weight_decay, schedule, watch=None
+):
     """Train each head as `lib.training.descend` would train it by itself.
 
     A step of one small head costs little more than the overhead of taking it; side by side the
     heads share that. Their gradients do not mix: each sees the mean loss over its own batch.
 
     heads: S nn.Linear, left unchanged. features: (S, N, d); y: int64 (S, N). seeds: S numbers,
-    of each head's batches. The rest: as in `descend`.
+    of each head's batches. watch: called with the number of epochs done and the Heads after each
+    of them, to look and not to touch; or None. The rest: as in `descend`.
 
     Returns (Heads, training accuracy of each in the last epoch (S,)).
     """
@@ -50,7 +53,7 @@ def fit_heads(heads, features, y, *, epochs, seeds, lr, batch_size, weight_decay
     steps_per_epoch = math.ceil(size / batch_size)
     which = torch.arange(count, device=y.device)[:, None]
     step = 0
-    for _ in range(epochs):
+    for epoch in range(epochs):
         correct = torch.zeros(count, device=y.device)
         orders = [torch.randperm(size, generator=generator) for generator in generators]
         for batch in torch.stack(orders).to(y.device).tensor_split(steps_per_epoch, dim=1):
@@ -62,4 +65,6 @@ def fit_heads(heads, features, y, *, epochs, seeds, lr, batch_size, weight_decay
             optimiser.step()
             correct += (logits.detach().argmax(2) == labels).sum(1)
             step += 1
+        if watch is not None:
+            watch(epoch + 1, model)
     return model, correct / size

@@ -4,12 +4,13 @@ import hashlib
 import re
 from pathlib import Path
 
+from lib import files
 from lib.checkpoints import load_into, read
 from lib.models import build, locate
 
 REPOSITORY = "madrylab/robust-imagenet-models"
 """On the Hugging Face hub: the models of Salman et al. (2020), under the MIT licence."""
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "checkpoints"
+FOLDER = files.DATA / "checkpoints"
 """Where a file that was fetched by hand is looked for first."""
 ARCHITECTURES = {
     "resnet18": "torchvision:resnet18",

@@ -5,7 +5,6 @@ import json
 import platform
 import time
 import warnings
-from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -20,7 +19,7 @@ from lib.parallel import each
 from lib.parameters import integer, numbers, one_of
 from lib.training import accuracy, fit, pixels
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache" / "sources"
+CACHE = files.DATA / "cache" / "sources"
 CONSTRAINTS = ("natural", *BALLS)
 """What a source can be trained under."""
 RULES = {

@@ -32,6 +32,14 @@ TINY = {
         "epochs": 2, "target": "faces",
     },
     "04_influence": {"target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2},
+    "05_what_transfers": {
+        "target": "faces", "curve_n": 8, "record_at": [1], "depths": [0, -1], "depth_n": [4, 8],
+        "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1, "more_linf": [],
+        "subsets": 1, "epochs": 2,
+    },
+    "06_features": {
+        "n_matched": 10, "n_units": 2, "n_pairs": 2, "n_maps": 4, "path_steps": 3, "judges": 1,
+    },
 }  # fmt: skip
 
 
@@ -151,7 +159,10 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
         assert errors(out) == []
 
 
-@pytest.mark.parametrize("name", ["01_adversarial_training", "03_shape_bias"])
+@pytest.mark.parametrize(
+    "name",
+    ["01_adversarial_training", "03_shape_bias", "05_what_transfers", "06_features"],
+)
 def test_a_chapter_runs_with_other_parameters(name, tmp_path):
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name]}
@@ -197,6 +208,18 @@ def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
+
+
+def test_chapter_06_takes_photographs(tmp_path):
+    image_folder(tmp_path / "mine")
+    arguments = {**TINY_SOURCE, **TINY["06_features"], "n_source": 0, "n_matched": 4}
+    out = tmp_path / "out.ipynb"
+    done = run(
+        "06", "-p", "source_data", "mine", "-p", "path_radius", 0.5, *flags(arguments),
+        "-o", out, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "judges of the class" in str([cell.get("outputs") for cell in cells_of(out)])
 
 
 def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):

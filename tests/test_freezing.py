@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib import models
-from lib.freezing import freeze, split
+from lib.freezing import freeze, join, split
 
 BLOCKS = 5
 frozen_of = {0: 5, 1: 4, 2: 3, 5: 0, -1: 0}
@@ -88,10 +88,33 @@ def test_the_trunk_is_in_eval_mode_and_nothing_is_changed(model, unfrozen_blocks
     assert [k for k, _ in model.named_parameters()] == [k for k, _ in twin.named_parameters()]
 
 
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1, 3, 5, -1])
+def test_joined_again_they_are_a_network_with_the_new_tail(model, batch, unfrozen_blocks):
+    before = state(model)
+    trunk, tail = split(model, unfrozen_blocks)
+    tail = copy.deepcopy(tail)
+    with torch.no_grad():
+        for value in tail.parameters():
+            value.add_(0.05)
+    tail[-1] = torch.nn.Linear(tail[-1].in_features, 3)
+    joined = join(model.train(), unfrozen_blocks, tail)
+    assert not any(m.training for m in joined.modules()) and len(joined.blocks) == BLOCKS
+    x = batch[0]
+    assert joined(x).shape == (16, 3)
+    torch.testing.assert_close(joined(x), tail.eval()(trunk.eval()(x)))
+    # It can be stored and read as any other network, and lives by itself.
+    twin = models.build("small_resnet", 3, seed=1, width=4)
+    twin.load_state_dict(joined.state_dict())
+    torch.testing.assert_close(twin.eval()(x), joined(x))
+    theirs = {p.data_ptr() for m in (model, tail) for p in m.parameters()}
+    assert not theirs & {p.data_ptr() for p in joined.parameters()}
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 @pytest.mark.parametrize("unfrozen_blocks", [-2, 6, 2.5, None, "1"])
 def test_other_numbers_of_blocks_are_refused(model, unfrozen_blocks):
     before = [p.requires_grad for p in model.parameters()]
-    for function in (freeze, split):
+    for function in (freeze, split, lambda m, k: join(m, k, torch.nn.Sequential(m.head))):
         with pytest.raises(ValueError, match=f"unfrozen_blocks is {unfrozen_blocks}; .* to 5"):
             function(model, unfrozen_blocks)
     assert [p.requires_grad for p in model.parameters()] == before

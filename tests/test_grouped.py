@@ -282,3 +282,22 @@ def test_a_source_of_timm_is_trained_stored_and_found(world, tmp_path, monkeypat
     assert found == record and record["parameters"]["arch"] == "timm:test_efficientnet"
     assert record["machine"][-1] == f"timm {timm.__version__}"
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in again.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1, -1])
+def test_a_trained_tail_is_joined_to_its_trunk(name, unfrozen_blocks):
+    model = network(name).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    trunk, tail = freezing.split(model, unfrozen_blocks)
+    tail = copy.deepcopy(tail)
+    with torch.no_grad():
+        for value in tail.parameters():
+            value.mul_(1.1)
+    tail[-1] = nn.Linear(tail[-1].in_features, 3)
+    joined = freezing.join(model, unfrozen_blocks, tail)
+    x = torch.rand(4, 3, NETWORKS[name]["image_size"], NETWORKS[name]["image_size"])
+    with torch.no_grad():
+        torch.testing.assert_close(joined(x), tail.eval()(trunk(x)))
+        assert not torch.allclose(joined.features(x), model.features(x)) or not unfrozen_blocks
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

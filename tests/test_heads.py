@@ -66,3 +66,21 @@ def test_apart_are_the_heads_that_were_put_together(problem):
         torch.testing.assert_close(head(features[0]), old(features[0]))
     model.apart()[0].weight.data.zero_()
     assert model.weight[0].abs().min() > 0
+
+
+def test_a_look_after_each_epoch_sees_the_heads_as_they_then_are(problem):
+    heads, features, y = problem
+    seen = {}
+
+    def watch(epoch, model):
+        seen[epoch] = model.weight.detach().clone()
+
+    watched, _ = fit_heads(heads, features, y, seeds=[5, 6, 7], watch=watch, **SETTINGS)
+    alone, _ = fit_heads(heads, features, y, seeds=[5, 6, 7], **SETTINGS)
+    assert list(seen) == [1, 2, 3, 4, 5]
+    assert torch.equal(watched.weight, alone.weight) and torch.equal(seen[5], alone.weight)
+    # With the rate constant, what is seen on the way is where a shorter run ends.
+    constant = SETTINGS | {"schedule": lambda progress: 1.0}
+    fit_heads(heads, features, y, seeds=[5, 6, 7], watch=watch, **constant)
+    short, _ = fit_heads(heads, features, y, seeds=[5, 6, 7], **(constant | {"epochs": 2}))
+    assert torch.equal(seen[2], short.weight)

@@ -22,9 +22,9 @@ LAYERS = [
     {"grouped", "checkpoints", "exported"},
     {"models"},
     {"attacks", "cues", "conflicts", "shape_bias", "influence", "matching", "plots", "widgets"},
-    {"stimuli", "cue_plots", "influence_plots", "advice_plots"},
-    {"training", "freezing", "heads", "retraining", "ekfac"},
-    {"sources", "published", "transfer", "robustness", "cue_use"},
+    {"stimuli", "cue_plots", "influence_plots", "feature_plots", "tuning_plots", "advice_plots"},
+    {"training", "freezing", "heads", "retraining", "ekfac", "features"},
+    {"sources", "published", "transfer", "robustness", "cue_use", "likeness"},
     {"attribution", "labelled", "starts"},
     {"advice", "doubts", "tuned"},
 ]

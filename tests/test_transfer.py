@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lib import data, decoded, freezing, heads, training
 from lib import transfer as transfers
+from lib.attacks import L2, long_then_short, pgd
 from lib.images import Images
 from lib.training import thirds
 from lib.transfer import transfer, transfer_all
@@ -49,7 +51,20 @@ def weights(module):
     return [v.clone() for v in module.state_dict().values()]
 
 
-def slowly(source, train, test, *, n, unfrozen_blocks, seed, epochs, lr, batch_size, weight_decay):
+def slowly(
+    source,
+    train,
+    test,
+    *,
+    n,
+    unfrozen_blocks,
+    seed,
+    epochs,
+    lr,
+    batch_size,
+    weight_decay,
+    stop=None,
+):
     """Fine-tune the whole network in a plain loop, the frozen part run again for each batch."""
     model = copy.deepcopy(source).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
@@ -67,7 +82,7 @@ def slowly(source, train, test, *, n, unfrozen_blocks, seed, epochs, lr, batch_s
     )
     generator = torch.Generator().manual_seed(seed)
     batches = -(-n // batch_size)
-    for epoch in range(epochs):
+    for epoch in range(stop or epochs):
         model.train()
         for step, batch in enumerate(torch.randperm(n, generator=generator).tensor_split(batches)):
             progress = (epoch * batches + step) / (epochs * batches)
@@ -112,6 +127,66 @@ def test_one_row_for_each_model(natural, digits):
         )  # fmt: skip
         for share in ("clean_accuracy", "train_accuracy"):
             assert alone[share][0] == pytest.approx(row[share], abs=0.011)
+
+
+def slow_curve(source, train, test, at, **settings):
+    """Fine-tune in the plain loop, anew for each epoch of the curve, and stop there."""
+    return [slowly(source, train, test, stop=epoch, **settings)[1] for epoch in at]
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1, -1])
+def test_a_curve_is_that_of_the_plain_loop_stopped_on_the_way(robust, digits, unfrozen_blocks):
+    settings = {
+        "n": 50, "unfrozen_blocks": unfrozen_blocks, "epochs": 6, "lr": 0.05, "batch_size": 20,
+        "weight_decay": 0.01,
+    }  # fmt: skip
+    rows = transfer(robust, digits, seeds=[4, 9], evaluate_at=[1, 4, 6], **settings)
+    assert set(rows) == COLUMNS | {"epoch"}
+    assert (
+        rows["epoch"].tolist() == [1, 4, 6] * 2
+        and rows["subset_seed"].tolist() == [4] * 3 + [9] * 3
+    )
+    expected = slow_curve(robust, *digits, [1, 4, 6], seed=9, **settings)
+    assert rows["clean_accuracy"][3:].tolist() == pytest.approx(expected, abs=0.011)
+    assert len(set(rows["clean_accuracy"])) > 2  # it moves
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 2])
+def test_looking_on_the_way_changes_nothing(robust, digits, tuned, unfrozen_blocks):
+    settings = {"n": [20, 40], "seeds": [0, 1], "epochs": 5, "unfrozen_blocks": unfrozen_blocks}
+    plain = transfer(robust, digits, **settings)
+    seen = transfer(robust, digits, evaluate_at=[2, 5], **settings)
+    for (one, _), (other, _) in zip(tuned[:4], tuned[4:], strict=True):
+        assert all(map(torch.equal, one, other))
+    last = seen[seen["epoch"] == 5].reset_index(drop=True)
+    same = sorted(COLUMNS - {"seconds"})
+    pd.testing.assert_frame_equal(last[same], plain[same])  # curves end at the final accuracy
+    again = transfer(robust, digits, evaluate_at=[2, 5], **settings)
+    same += ["epoch"]
+    pd.testing.assert_frame_equal(seen[same], again[same])
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1, -1])
+def test_measures_are_of_the_whole_network(robust, digits, tuned, unfrozen_blocks):
+    images, ball = digits[1][:30], L2(0.1)
+    settings = {
+        "n": 60, "unfrozen_blocks": unfrozen_blocks, "epochs": 8, "lr": 0.1, "batch_size": 20,
+        "weight_decay": 5e-4,
+    }  # fmt: skip
+    measures = {
+        "kept": partial(training.robust_accuracy, images=images, ball=ball, steps=5),
+        "clean": partial(training.accuracy, images=digits[1]),
+    }
+    rows = transfer(robust, digits, seeds=[3], measures=measures, **settings)
+    assert set(rows) == COLUMNS | {"kept", "clean"}
+    assert rows["clean"][0] == pytest.approx(rows["clean_accuracy"][0], abs=0.011)
+    model, _ = slowly(robust, *digits, seed=3, **settings)
+    x, y = images.x / 255, images.y
+    right = model(x).argmax(1) == y
+    alpha = long_then_short(0.1, 5)
+    x_adv = pgd(model, x[right], y[right], ball, steps=5, alpha=alpha)
+    kept = int((model(x_adv).argmax(1) == y[right]).sum()) / 30
+    assert rows["kept"][0] == pytest.approx(kept, abs=0.034)  # an image in thirty
 
 
 def test_it_learns_the_target(robust, digits):
@@ -187,6 +262,11 @@ def test_by_name_and_by_folder(natural, tmp_path, tmp_path_factory, monkeypatch)
         ({"n": [20, 5]}, "n is 5; allowed are 10"),
         ({"n": 20, "unfrozen_blocks": 6}, "unfrozen_blocks is 6; allowed are 0"),
         ({"n": 20, "epochs": 0}, "epochs is 0; fine-tuning needs at least 1"),
+        (
+            {"n": 20, "evaluate_at": [1, 200]},
+            "evaluate_at holds 200; allowed are the epochs 1 to 150",
+        ),
+        ({"n": 20, "evaluate_at": [0]}, "evaluate_at holds 0; allowed are"),
     ],
 )
 def test_errors_before_anything_is_trained(natural, digits, tuned, arguments, said):
