@@ -25,7 +25,7 @@ LAYERS = [
     {"stimuli", "cue_plots", "influence_plots", "feature_plots", "tuning_plots", "advice_plots"},
     {"training", "freezing", "heads", "retraining", "ekfac", "features"},
     {"sources", "published", "transfer", "robustness", "cue_use", "likeness"},
-    {"attribution", "labelled", "starts"},
+    {"attribution", "labelled", "starts", "curves"},
     {"advice", "doubts", "tuned"},
 ]
 RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
