@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
-    {"images", "files", "fingerprint", "parameters", "parallel", "quoting", "stats"},
+    {"images", "files", "curves", "fingerprint", "parameters", "parallel", "quoting", "stats"},
     {"microcosm", "bundled", "folders", "pictures", "downloads", "layouts"},
     {"decoded"},
     {"torchvision_sets"},
