@@ -3,8 +3,8 @@
 At the paper's size (d = 2,048, 10 classes, 3,200 training and 10,000 test images) only the closed
 form is run; at N = 500, d = 256 also EK-FAC by kronfluence and the Arnoldi iteration by captum.
 Each row is a process of its own: its seconds, the largest memory it ever held (the libraries it
-imports take about a GiB of it), and the correlation of its scores with the exact ones and with actual retraining
-without each of 40 training images.
+imports take about a GiB of it), and the correlation of its scores with the exact ones and with
+actual retraining without each of 40 training images.
 """
 
 import argparse
