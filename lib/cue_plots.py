@@ -30,7 +30,7 @@ def conflict_grid(x, answers, classes):
         sheet[top : top + tall - gap, left : left + wide - gap] = colour
         inner = slice(top + frame, top + frame + height), slice(left + frame, left + frame + width)
         sheet[inner] = image.transpose(1, 2, 0)
-    fig, ax = plt.subplots(figsize=(6.2, 6.4))
+    fig, ax = plt.subplots(figsize=(4.4, 4.7))
     ax.imshow(sheet, interpolation="nearest")
     centres = np.arange(count)
     ax.set_xticks(wide * (centres + 0.5), classes)
