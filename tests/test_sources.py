@@ -133,7 +133,7 @@ def test_whatever_determines_a_source_gives_it_a_file_of_its_own(sets, cache, mo
     base = {"constraint": "l2", "eps": 0.1}
     source(sets, **base)
     others = [
-        {"constraint": "linf"}, {"eps": 0.11}, {"seed": 1}, {"epochs": 2}, {"attack_steps": 1},
+        {"constraint": "linf"}, {"eps": 0.11}, {"seed": 1}, {"epochs": 2}, {"attack_steps": 2},
         {"width": 3}, {"lr": 0.21}, {"batch_size": 63}, {"constraint": "natural", "eps": 0.0},
     ]  # fmt: skip
 
