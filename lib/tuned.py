@@ -1,6 +1,5 @@
 """Going on with one's own images: fine-tune a source, save the whole network, and use it."""
 
-import copy
 import csv
 import io
 import shlex
@@ -12,9 +11,8 @@ import click
 import torch
 
 from lib import exported, files, labelled, starts
-from lib.attacks import evaluating
 from lib.folders import image_files
-from lib.freezing import split
+from lib.freezing import join
 from lib.pictures import read_image
 from lib.training import pixels
 from lib.transfer import freeze_below, tune
@@ -48,12 +46,7 @@ def fine_tune(
     settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
     y = images.y[None].to(below.device)
     ((tail, fitted),) = tune(above, iter([below]), y, len(images.classes), seeds=[seed], **settings)
-    network = copy.deepcopy(source)
-    head = tail[-1]
-    network.head = torch.nn.Linear(head.in_features, head.out_features, device=head.weight.device)
-    with evaluating(network):
-        split(network, unfrozen_blocks)[1].load_state_dict(tail.state_dict())
-    return network.eval(), fitted
+    return join(source, unfrozen_blocks, tail), fitted
 
 
 @torch.no_grad()

@@ -36,3 +36,20 @@ def natural(trained):
 @pytest.fixture(scope="session")
 def robust(trained):
     return trained["robust"]
+
+
+@pytest.fixture
+def empty_downloads(tmp_path, monkeypatch):
+    """An empty folder of downloads, and no network."""
+    import urllib.error
+    import urllib.request
+
+    from lib import decoded, downloads
+
+    def no_network(*_, **__):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(decoded, "CACHE", tmp_path / "images")
+    monkeypatch.setattr(downloads, "FOLDER", tmp_path / "downloads")
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    return tmp_path / "downloads"

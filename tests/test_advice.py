@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from split_rows import rows_of
 
 from lib import advice, data, models
 from lib.images import Images
@@ -88,15 +89,6 @@ def test_one_split_at_a_time_gives_what_all_together_give(network):
     apart = advice.measure_all(plan, label="splits")
     assert apart["clean_accuracy"].tolist() == together["clean_accuracy"].tolist()
     assert set(apart["source"]) == {"s"}
-
-
-def rows_of(accuracies, n_train=30):
-    """Rows of sources from {source: accuracies, one a split}."""
-    return pd.DataFrame(
-        {"source": source, "split": i, "n_train": n_train, "clean_accuracy": value}
-        for source, values in accuracies.items()
-        for i, value in enumerate(values)
-    )
 
 
 def test_summary_and_difference_are_those_of_the_corrected_interval():

@@ -95,6 +95,14 @@ def run(*arguments, cwd=ROOT):
     )
 
 
+def executed(folder, *arguments):
+    """Run a chapter from a folder into a notebook there, and return its path."""
+    out = folder / "out.ipynb"
+    done = run(*arguments, "-o", out, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 def errors(path):
     return [
         output
@@ -185,12 +193,11 @@ def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
 def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfrozen_blocks):
     folder = image_folder(tmp_path / "my images")
     arguments = {**TINY_SOURCE, **TINY["02_low_data_transfer"], "n_max": 0}
-    out = tmp_path / "out.ipynb"
-    done = run(
+    out = executed(
+        tmp_path,
         "02", "-p", "target", "my images", "-p", "unfrozen_blocks", unfrozen_blocks,
-        *flags(arguments), "-o", out, cwd=tmp_path,
+        *flags(arguments),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     assert folder.name in str(nbformat.read(out, as_version=4))
 
 
@@ -201,24 +208,20 @@ def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), "olive").save(file)
     arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0, "n_few": [4, 8]}
-    out = tmp_path / "out.ipynb"
-    done = run(
+    out = executed(
+        tmp_path,
         "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", *flags(arguments),
-        "-o", out, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
 
 
 def test_chapter_06_takes_photographs(tmp_path):
     image_folder(tmp_path / "mine")
     arguments = {**TINY_SOURCE, **TINY["06_features"], "n_source": 0, "n_matched": 4}
-    out = tmp_path / "out.ipynb"
-    done = run(
+    out = executed(
+        tmp_path,
         "06", "-p", "source_data", "mine", "-p", "path_radius", 0.5, *flags(arguments),
-        "-o", out, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     assert "judges of the class" in str([cell.get("outputs") for cell in cells_of(out)])
 
 
@@ -228,12 +231,10 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
     torch.save(weights, tmp_path / "mine.pt")
     tiny = {k: v for k, v in {**TINY_SOURCE, **TINY["07_which_source"]}.items() if k != "seeds"}
     tiny = {k: v for k, v in tiny.items() if k not in ("target", "n_labelled")}
-    out = tmp_path / "out.ipynb"
-    done = run(
+    out = executed(
+        tmp_path,
         "07", "-p", "target", "my images", "-p", "sources", "small_resnet:mine.pt", *flags(tiny),
-        "-o", out, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     said = str([cell.get("outputs") for cell in cells_of(out)])
     assert "mine" in said and "python -m lib.tuned fit 'my images'" in said.replace("\\", "")
     assert "left/" in said or "right/" in said  # doubtful images are named by their files

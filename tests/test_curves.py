@@ -2,17 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
+from split_rows import rows_of
 
 from lib import curves
-
-
-def rows_of(accuracies, n_train=30):
-    """Rows of sources from {source: accuracies, one a split}."""
-    return pd.DataFrame(
-        {"source": source, "split": i, "n_train": n_train, "clean_accuracy": value}
-        for source, values in accuracies.items()
-        for i, value in enumerate(values)
-    )
 
 
 def test_a_power_law_is_followed():

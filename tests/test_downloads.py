@@ -10,21 +10,13 @@ import pytest
 import small_sets
 from torchvision import datasets
 
-from lib import decoded, downloads, torchvision_sets
+from lib import downloads, torchvision_sets
 from lib.data import load
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty folder of downloads, and no network."""
-    monkeypatch.setattr(decoded, "CACHE", tmp_path / "images")
-    monkeypatch.setattr(downloads, "FOLDER", tmp_path / "downloads")
-    monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    return tmp_path / "downloads"
-
-
-def no_network(*_, **__):
-    raise urllib.error.URLError("Name or service not known")
+def folder(empty_downloads):
+    return empty_downloads
 
 
 @pytest.fixture

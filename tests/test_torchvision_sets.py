@@ -1,6 +1,4 @@
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import small_sets
 import torch
 from torchvision import datasets
 
-from lib import data, decoded, downloads, torchvision_sets
+from lib import data, decoded, torchvision_sets
 from lib.data import choose, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,16 +15,8 @@ NAMES = [make.__name__ for make in small_sets.SETS]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty folder of downloads, and no network."""
-    monkeypatch.setattr(decoded, "CACHE", tmp_path / "images")
-    monkeypatch.setattr(downloads, "FOLDER", tmp_path / "downloads")
-    monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    return tmp_path / "downloads"
-
-
-def no_network(*_, **__):
-    raise urllib.error.URLError("Name or service not known")
+def folder(empty_downloads):
+    return empty_downloads
 
 
 def laid(name, folder, monkeypatch):
