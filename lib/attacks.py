@@ -94,6 +94,34 @@ def pgd(model, x, y, ball, *, steps, alpha=None, random_start=True, restarts=1, 
     return worst[0]
 
 
+def survives(model, x, y, ball, *, steps, alpha=None, seed=0):
+    """Tell of each image, bool (N,), whether the model is right at every point of one search.
+
+    The points are those that `pgd` visits from its random start. An image that is misclassified
+    at one of them is lost, wherever the search would end, and is not followed any further.
+
+    The arguments, and what is raised: as in `pgd`.
+    """
+    alphas = _step_sizes(alpha, ball, steps)
+    _check_search(x, steps, alphas, restarts=1)
+    right = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    left = torch.arange(len(x), device=x.device)
+    with evaluating(model):
+        delta = ball.random_start(x, torch.Generator().manual_seed(seed))
+        x_adv = (x + delta).clamp(0, 1)
+        for size in alphas:
+            gradient, logits = _gradient_and_logits(model, x_adv, y)
+            stands = logits.argmax(1) == y
+            right[left[~stands]] = False
+            if not stands.any():
+                return right
+            left, x, y, x_adv, gradient = (v[stands] for v in (left, x, y, x_adv, gradient))
+            delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
+            x_adv = (x + delta).clamp(0, 1)
+        right[left] = badness(model, x_adv, y)[:, 0] == 0
+    return right
+
+
 def equal_steps(eps, steps):
     """List equal step sizes of 2.5 · eps / steps, the rule of the paper's evaluation."""
     return [2.5 * eps / steps] * steps if steps > 0 else []
@@ -111,11 +139,7 @@ def long_then_short(eps, steps):
 
 def input_gradient(model, x, y):
     """Return the gradient (N, C, H, W) of each image's own cross-entropy with respect to it."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        # The sum, not the mean: an image's gradient must not depend on how many others there are.
-        loss = cross_entropy(model(x), y, reduction="sum")
-        return torch.autograd.grad(loss, x)[0]
+    return _gradient_and_logits(model, x, y)[0]
 
 
 @torch.no_grad()
@@ -136,6 +160,16 @@ def evaluating(model):
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _gradient_and_logits(model, x, y):
+    """Return the gradient as `input_gradient` does, and the logits (N, K) at x."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = model(x)
+        # The sum, not the mean: an image's gradient must not depend on how many others there are.
+        loss = cross_entropy(logits, y, reduction="sum")
+        return torch.autograd.grad(loss, x)[0], logits.detach()
 
 
 def _worse(kept, found):

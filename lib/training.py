@@ -6,7 +6,7 @@ import time
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib.attacks import badness, evaluating, long_then_short, pgd
+from lib.attacks import evaluating, long_then_short, pgd, survives
 
 RESIDENT = 2**32
 """Bytes of training inputs moved to the device, at most; of more, only batches are."""
@@ -174,8 +174,8 @@ def withstands(
 ):
     """Tell of each image, bool (N,), whether the model is right on it throughout the search.
 
-    An image that is misclassified before the attack, or by an earlier restart, is not attacked
-    again: it can only stay lost.
+    An image that is misclassified before the attack, on the way of a search, or by an earlier
+    restart is not attacked any further: it can only stay lost.
 
     steps, restarts, seed: as in `pgd`. step_sizes: gives the sizes of the steps for eps and
     their number, `long_then_short` or `equal_steps` of `lib.attacks`.
@@ -190,7 +190,6 @@ def withstands(
         for batch in right.nonzero().flatten().split(batch_size):
             x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
             alpha = step_sizes(ball.eps, steps)
-            x_adv = pgd(model, x, y, ball, steps=steps, alpha=alpha, seed=seed + restart)
-            with evaluating(model):
-                right[batch] = badness(model, x_adv, y)[:, 0].cpu() == 0
+            search = {"steps": steps, "alpha": alpha, "seed": seed + restart}
+            right[batch] = survives(model, x, y, ball, **search).cpu()
     return right

@@ -19,6 +19,7 @@ from lib.attacks import (
     input_gradient,
     long_then_short,
     pgd,
+    survives,
 )
 
 BALLS = [L2(0.3), Linf(6 / 255)]
@@ -190,6 +191,32 @@ def test_more_restarts_are_never_better_for_the_model(natural, batch, ball):
         assert (many[:, 0] >= few[:, 0]).all()
         assert (many[:, 1] >= few[:, 1] - 1e-6)[many[:, 0] == few[:, 0]].all()
     assert (kept[-1][:, 1] > kept[0][:, 1] + 1e-4).any()
+
+
+@names
+@pytest.mark.parametrize("steps", [0, 1, 6])
+def test_what_survives_is_right_at_every_point_of_the_search(natural, batch, ball, steps):
+    (x, y), ball = batch, type(ball)(ball.eps / 2)
+    alphas = equal_steps(ball.eps, steps)
+    expected = torch.ones(len(x), dtype=torch.bool)
+    for taken in range(steps + 1):
+        x_adv = pgd(natural, x, y, ball, steps=taken, alpha=alphas[:taken], seed=3)
+        expected &= badness(natural, x_adv, y)[:, 0] == 0
+    found = survives(natural, x, y, ball, steps=steps, seed=3)
+    assert torch.equal(found, expected) and 0 < found.sum() < len(x)
+
+
+@names
+def test_what_is_lost_is_not_followed_further(natural, batch, ball):
+    (x, y), ball = batch, type(ball)(ball.eps / 2)
+    seen = []
+    with_count = natural.register_forward_pre_hook(lambda module, inputs: seen.append(len(*inputs)))
+    found = survives(natural, x, y, ball, steps=8)
+    wrong = survives(natural, x, (natural(x).argmax(1) + 1) % 10, Linf(0.0), steps=8)
+    with_count.remove()
+    assert seen[0] == len(x) and seen[:9] == sorted(seen[:9], reverse=True)
+    assert int(found.sum()) <= seen[8] < len(x)
+    assert len(seen) == 11 and not wrong.any()  # always wrong: one look, beside that of the test
 
 
 class Scripted(nn.Module):
