@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from lib import data
-from lib.parallel import each
+from lib.parallel import collect
 from lib.stats import resampled
 from lib.transfer import freeze_below, outputs, tune
 
@@ -105,11 +105,7 @@ def measure_all(plan, *, label, device="cpu"):
     plan: pairs (columns, call): what to note, as dict, and the keyword arguments of `measure`.
     label, device: as in `lib.parallel.each`. Returns a DataFrame, one row per fine-tuned model.
     """
-    found = each(measure, [call for _, call in plan], label=label, device=device)
-    return pd.concat(
-        [rows.assign(**columns) for (columns, _), rows in zip(plan, found, strict=True)],
-        ignore_index=True,
-    )
+    return collect(measure, plan, label=label, device=device)
 
 
 def summary(rows, by):

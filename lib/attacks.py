@@ -150,6 +150,13 @@ def badness(model, x, y):
     return torch.stack([fooled, cross_entropy(logits, y, reduction="none")], dim=1)
 
 
+def check_pixels(x):
+    """Raise ValueError where pixels (N, C, H, W) lie outside [0, 1], or are not numbers."""
+    if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
+        low, high = float(x.min()), float(x.max())
+        raise ValueError(f"pixels run from {low:.3g} to {high:.3g}; expected them in [0, 1]")
+
+
 @contextmanager
 def evaluating(model):
     """Put the model, and each module in it, in eval mode, and back in its own mode after."""
@@ -218,8 +225,4 @@ def _check_search(x, steps, alphas, restarts):
         )
     if len(alphas) != steps:
         raise ValueError(f"alpha holds {len(alphas)} step sizes for {steps} steps")
-    if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
-        raise ValueError(
-            f"pixels run from {float(x.min()):.3g} to {float(x.max()):.3g}; "
-            "the attack expects them in [0, 1]"
-        )
+    check_pixels(x)

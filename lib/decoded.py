@@ -22,6 +22,7 @@ import PIL
 import torch
 import torchvision
 from filelock import FileLock
+from joblib import cpu_count
 
 from lib import files, fingerprint
 from lib.images import Images
@@ -173,7 +174,7 @@ def _finished(partial, journal, identity, head, length):
 
 def _decoded(block, starts, count, label):
     """Decode the blocks on every core, in order and few at a time, and tell how many are done."""
-    threads, cores, ahead = torch.get_num_threads(), os.cpu_count(), deque()
+    threads, cores, ahead = torch.get_num_threads(), cpu_count(), deque()
     torch.set_num_threads(1)  # each of the threads below computes on one core
     pool = ThreadPoolExecutor(cores)
 
@@ -226,7 +227,7 @@ def _checked(path, record):
         return zlib.crc32(x[part])
 
     # Copies and checksums take most of the time, and let other threads run.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         if list(pool.map(checksum, range(0, len(x), BLOCK))) != record["crc32"]:
             raise ValueError("its pixels are not those that were written")
     return x

@@ -2,7 +2,7 @@
 
 import torch
 
-from lib.attacks import L2, evaluating, input_gradient, long_then_short
+from lib.attacks import L2, check_pixels, evaluating, input_gradient, long_then_short
 
 LARGE = 500  # images that the network takes at once
 _unit = L2(0.0).ascent  # a gradient over its own norm
@@ -188,6 +188,4 @@ def _check(x, steps, size, keep):
         raise ValueError(f"keep holds step {outside[0]}; allowed are 0 to {steps}")
     if not len(x):
         raise ValueError("there are no images to start from; give one or more")
-    if not 0 <= float(x.min()) <= float(x.max()) <= 1:
-        low, high = float(x.min()), float(x.max())
-        raise ValueError(f"pixels run from {low:.3g} to {high:.3g}; expected them in [0, 1]")
+    check_pixels(x)

@@ -174,7 +174,7 @@ def against_steps(frame, references, ax):
         colour = look(source, sources)["color"]
         ax.axhline(100 * accuracy, color=colour, ls=":", lw=1.2, label=f"{source}, library attacks")
     ax.set(xscale="log", xlabel="steps of PGD", ylabel="accuracy under attack, %", ylim=(0, 102))
-    _plain_ticks(ax, sorted(set(frame["steps"])))
+    plain_ticks(ax, sorted(set(frame["steps"])))
     ax.legend(fontsize="small")
     return ax
 
@@ -202,10 +202,10 @@ def _doubling_axis(ax, values):
     values = sorted(set(values))
     shown = [v for i, v in enumerate(reversed(values)) if i == 0 or i % 2 == 0]
     ax.set_xscale("log", base=2)
-    _plain_ticks(ax, shown)
+    plain_ticks(ax, shown)
 
 
-def _plain_ticks(ax, values):
+def plain_ticks(ax, values):
     """Mark these values, and no others, on a logarithmic axis, as plain numbers."""
     ax.set_xticks(values)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))

@@ -14,7 +14,7 @@ from lib import data
 from lib.attacks import evaluating
 from lib.freezing import join, split
 from lib.heads import fit_heads
-from lib.parallel import each
+from lib.parallel import collect
 from lib.training import descend, pixels, thirds
 
 
@@ -116,11 +116,7 @@ def transfer_all(plan, *, label, device="cpu"):
 
     Returns a DataFrame, one row per fine-tuned model. Raises as `transfer` does.
     """
-    found = each(transfer, [call for _, call in plan], label=label, device=device)
-    return pd.concat(
-        [rows.assign(**columns) for (columns, _), rows in zip(plan, found, strict=True)],
-        ignore_index=True,
-    )
+    return collect(transfer, plan, label=label, device=device)
 
 
 def freeze_below(source, unfrozen_blocks, sets):

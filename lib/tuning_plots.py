@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.plots import DARK, bands, look
+from lib.plots import DARK, bands, look, plain_ticks
 
 
 def against_epoch(frame, ax):
@@ -12,9 +12,7 @@ def against_epoch(frame, ax):
     """
     bands(frame, ax, x="epoch")
     ax.set(xscale="log", xlabel="epochs done", ylabel="test accuracy, %")
-    epochs = sorted(set(frame["epoch"]))
-    ax.set_xticks(epochs, [f"{epoch:,g}" for epoch in epochs])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, sorted(set(frame["epoch"])))
     return ax
 
 

@@ -205,7 +205,7 @@ def reading(file, size):
     left[0] -= 1
     return os._exit(9) if left[0] < 0 else read(file, size)
 
-decoded.read_image, os.cpu_count = reading, lambda: 1
+decoded.read_image, decoded.cpu_count = reading, lambda: 1
 from lib.data import load
 load(sys.argv[1], size=8)
 """
