@@ -153,11 +153,11 @@ def tune(above, below, y, classes, *, seeds, watch=None, **settings):
     if len(above) == 1:  # the heads alone: all at once
         heads = [tail[-1] for tail in tails]
 
-        def each_head(epoch, model):
-            for which, head in enumerate(model.apart()):
+        def each_head(epoch, heads):
+            for which, head in enumerate(heads):
                 watch(which, epoch, nn.Sequential(head))
 
-        model, fitted = fit_heads(
+        heads, fitted = fit_heads(
             heads,
             torch.stack(list(below)),
             y,
@@ -166,9 +166,7 @@ def tune(above, below, y, classes, *, seeds, watch=None, **settings):
             watch=watch and each_head,
             **settings,
         )
-        yield from zip(
-            (nn.Sequential(head) for head in model.apart()), fitted.tolist(), strict=True
-        )
+        yield from zip(map(nn.Sequential, heads), fitted.tolist(), strict=True)
         return
     for which, (tail, inputs, labels, seed) in enumerate(zip(tails, below, y, seeds, strict=True)):
         look = watch and partial(watch, which)

@@ -37,10 +37,11 @@ def tuned(monkeypatch):
         return history
 
     def several(given, features, y, **settings):
-        model, accuracy = heads.fit_heads(given, features, y, **settings)
-        for weight, bias, labels in zip(model.weight, model.bias, y, strict=True):
-            models.append(([weight.detach().T.clone(), bias.detach()[0].clone()], labels.tolist()))
-        return model, accuracy
+        found, accuracy = heads.fit_heads(given, features, y, **settings)
+        models.extend(
+            (weights(head), labels.tolist()) for head, labels in zip(found, y, strict=True)
+        )
+        return found, accuracy
 
     monkeypatch.setattr(transfers, "descend", one)
     monkeypatch.setattr(transfers, "fit_heads", several)
