@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 
 class Heads(nn.Module):
@@ -46,25 +45,45 @@ def fit_heads(
     """
     model = Heads(heads)
     count, size = y.shape
-    optimiser = torch.optim.SGD(
-        model.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
-    )
+    velocities = [torch.zeros_like(p) for p in model.parameters()]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps_per_epoch = math.ceil(size / batch_size)
-    which = torch.arange(count, device=y.device)[:, None]
+    # All images in one row, and where in it those of each head begin: one index takes a batch.
+    inputs, targets = features.flatten(0, 1), y.flatten()
+    first = size * torch.arange(count, device=y.device)[:, None]
     step = 0
+    correct = torch.zeros(count, device=y.device)
     for epoch in range(epochs):
-        correct = torch.zeros(count, device=y.device)
         orders = [torch.randperm(size, generator=generator) for generator in generators]
         for batch in torch.stack(orders).to(y.device).tensor_split(steps_per_epoch, dim=1):
-            optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps_per_epoch))
-            logits, labels = model(features[which, batch]), y[which, batch]
-            loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
-            optimiser.zero_grad()
-            (loss / batch.shape[1]).backward()
-            optimiser.step()
-            correct += (logits.detach().argmax(2) == labels).sum(1)
+            members = (first + batch).flatten()
+            x = inputs.index_select(0, members).view(*batch.shape, -1)
+            labels = targets.index_select(0, members).view(batch.shape)
+            rate = lr * schedule(step / (epochs * steps_per_epoch))
+            logits = _step(model, velocities, x, labels, rate, weight_decay)
+            if epoch == epochs - 1:
+                correct += (logits.argmax(2) == labels).sum(1)
             step += 1
         if watch is not None:
             watch(epoch + 1, model)
     return model, correct / size
+
+
+@torch.no_grad()
+def _step(model, velocities, x, labels, rate, weight_decay):
+    """Take a step of SGD with Nesterov momentum 0.9 on a batch (S, n, d); return its logits.
+
+    The gradient of the cross-entropy by the logits is written out: the probabilities less 1 at the
+    label. For so small a step automatic differentiation and an optimiser take three times as long.
+    """
+    logits, own = model(x), labels[:, :, None]
+    errors = logits.softmax(2)
+    errors.scatter_(2, own, errors.gather(2, own) - 1).div_(x.shape[1])
+    gradients = x.mT @ errors, errors.sum(1, keepdim=True)
+    for parameter, gradient, velocity in zip(
+        model.parameters(), gradients, velocities, strict=True
+    ):
+        gradient.add_(parameter, alpha=weight_decay)
+        velocity.mul_(0.9).add_(gradient)
+        parameter.sub_(gradient.add_(velocity, alpha=0.9), alpha=rate)
+    return logits
