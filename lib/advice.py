@@ -10,6 +10,7 @@ import torch
 from lib import data
 from lib.parallel import collect
 from lib.stats import resampled
+from lib.training import BATCH
 from lib.transfer import freeze_below, outputs, tune
 
 FOLDS = 4
@@ -87,7 +88,7 @@ def measure(
         inputs = (below[chosen] for chosen in members)
         tuned = tune(above, inputs, y, len(images.classes), seeds=seeds, **settings)
         for part, (tail, _) in zip(parts, tuned, strict=True):
-            answers = outputs(tail, below[part.test].split(500)).argmax(1).cpu()
+            answers = outputs(tail, below[part.test].split(BATCH)).argmax(1).cpu()
             rows.append(
                 {
                     "split": part.number,

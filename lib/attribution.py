@@ -11,6 +11,7 @@ from lib import data, matching, microcosm
 from lib.ekfac import tail_influence
 from lib.influence import Seen, head_influence, head_influences, self_influence
 from lib.retraining import fit_to_optimum, leave_one_out, probabilities
+from lib.training import BATCH
 from lib.transfer import freeze_below, named, outputs, tune
 
 TARGETS = (*data.TARGETS, *microcosm.CUES)
@@ -99,7 +100,7 @@ def tuned(
     tails = tune(above, inputs, y, classes, seeds=seeds, epochs=epochs or 150, **settings)
     for i, (tail, _) in enumerate(tails):
         parts = below[members[i]], below_test
-        features = [outputs(tail[:-1], part.split(500)) for part in parts]
+        features = [outputs(tail[:-1], part.split(BATCH)) for part in parts]
         if epochs == 0:
             best = fit_to_optimum(features[0], y[i], classes, weight_decay=weight_decay)
             tail[-1].weight.data.copy_(best[:, :-1])

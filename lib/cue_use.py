@@ -7,11 +7,11 @@ from lib.attacks import evaluating
 from lib.conflicts import drawn, phase_against_amplitude
 from lib.shape_bias import by_class, decided, shape_bias
 from lib.stimuli import decide, read_mapping, read_stimuli
-from lib.training import accuracy, pixels
+from lib.training import BATCH, accuracy, pixels
 
 
 @torch.no_grad()
-def answers(model, x, *, mapping=None, batch_size=500):
+def answers(model, x, *, mapping=None, batch_size=BATCH):
     """Return the classes a model answers, int64 (N,) on the CPU.
 
     x: uint8 (N, 3, H, W). mapping: from the model's classes to others, as of

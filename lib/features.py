@@ -4,7 +4,7 @@ import torch
 
 from lib.attacks import L2, check_pixels, evaluating, input_gradient, long_then_short
 
-LARGE = 500  # images that the network takes at once
+LARGE = 128  # images that the network takes at once; more take longer each, on a CPU
 _unit = L2(0.0).ascent  # a gradient over its own norm
 
 

@@ -61,7 +61,9 @@ def _apart(joined):
     heads = []
     for weights in joined:
         features, classes = weights.shape[1] - 1, weights.shape[0]
-        head = nn.utils.skip_init(nn.Linear, features, classes, device=weights.device)
+        head = nn.utils.skip_init(
+            nn.Linear, features, classes, device=weights.device, dtype=weights.dtype
+        )
         head.weight.copy_(weights[:, :-1])
         head.bias.copy_(weights[:, -1])
         heads.append(head)

@@ -66,13 +66,16 @@ def head_influence(
     if cutoff is not None:
         (scores,) = head_influences(train, test, [{"damping": damping, "cutoff": cutoff}])
         return scores.to(dtype)
-    residuals, h = _factors(train)
-    solve = _inverse(h, train.probs, damping)
-    scores = torch.empty(len(test.y), len(h), dtype=dtype, device=device)
+    factor = _factor(train, damping)
+    # H⁻¹ is symmetric: it is applied to the gradients of whichever images are fewer.
+    few, many = (train, test) if len(train.y) <= len(test.y) else (test, train)
+    residuals, h = _factors(few)
+    scores = torch.empty(len(many.y), len(few.y), dtype=dtype, device=device)
     for start in range(0, len(h), CHUNK):
         columns = slice(start, start + CHUNK)
-        scores[:, columns] = _products(test, solve(_outer(residuals[columns], h[columns])))
-    return scores
+        gradients = _outer(residuals[columns], h[columns])
+        scores[:, columns] = _products(many, _solve(factor, gradients))
+    return scores if few is train else scores.T
 
 
 def head_influences(train, test, rules):
@@ -108,12 +111,13 @@ def self_influence(features, probs, y, *, damping):
     dtype, device = _kind(features)
     train = _checked("training", Seen(features, probs, y), device)
     residuals, h = _factors(train)
-    solve = _inverse(h, train.probs, damping)
+    factor = _factor(train, damping)
     found = []
     for start in range(0, len(h), CHUNK):
         columns = slice(start, start + CHUNK)
         gradients = _outer(residuals[columns], h[columns])
-        found.append((gradients * solve(gradients)).sum((0, 1)))
+        # With H = L Lᵀ, gᵀ H⁻¹ g is the squared length of L⁻¹ g.
+        found.append(_half(factor, gradients).square().sum(0))
     return torch.cat(found).to(dtype)
 
 
@@ -223,7 +227,7 @@ def _outer(residuals, h):
 def _blocks(h, weights):
     """Return the lower blocks of mean of weights ⊗ h hᵀ, weights (N, K, K), as (K(d+1), K(d+1))."""
     count, width = weights.shape[1], h.shape[1]
-    hessian = h.new_zeros(count * width, count * width)
+    hessian = h.new_empty(count * width, count * width)
     for a in range(count):
         for b in range(a + 1):
             block = h.T @ (weights[:, a, b, None] * h)
@@ -259,15 +263,34 @@ def _allowed(damping, cutoff=None):
         )
 
 
-def _inverse(h, probs, damping):
-    """Return the function that maps gradients (C − 1, d + 1, n) to H⁻¹ times them."""
+def _factor(train, damping):
+    """Return the Cholesky factor L, lower triangular, of the damped Hessian: H = L Lᵀ.
+
+    It takes the place of the Hessian, by far the largest thing in memory. LAPACK reads matrices
+    column by column, so what it is given is the transpose, and no copy is made.
+    """
     _allowed(damping)
-    hessian = contrast_hessian(h, probs)
+    h = with_one(train.features)
+    hessian = contrast_hessian(h, train.probs)
     hessian.diagonal().add_(damping)
-    factor, info = torch.linalg.cholesky_ex(hessian)
+    info = torch.empty(0, dtype=torch.int32, device=h.device)
+    torch.linalg.cholesky_ex(hessian.mT, upper=True, out=(hessian.mT, info))
     if info:
         raise ValueError(
             f"with damping {damping} the Hessian is singular to the precision of {h.dtype}; raise "
             "damping"
         )
-    return lambda g: torch.cholesky_solve(g.flatten(0, 1), factor).view_as(g)
+    return hessian
+
+
+def _half(factor, gradients):
+    """Return L⁻¹ times gradients (C − 1, d + 1, n), as (rows, n), in their place."""
+    flat = gradients.flatten(0, 1)
+    return torch.linalg.solve_triangular(factor, flat, upper=False, out=flat)
+
+
+def _solve(factor, gradients):
+    """Return H⁻¹ times gradients (C − 1, d + 1, n), in their place."""
+    half = _half(factor, gradients)
+    torch.linalg.solve_triangular(factor.mT, half, upper=True, out=half)
+    return half.view(gradients.shape)

@@ -17,7 +17,7 @@ from lib.attacks import BALLS
 from lib.models import build, choose_device, versions
 from lib.parallel import each
 from lib.parameters import integer, numbers, one_of
-from lib.training import accuracy, fit, pixels
+from lib.training import BATCH, accuracy, fit, pixels
 
 CACHE = files.DATA / "cache" / "sources"
 CONSTRAINTS = ("natural", *BALLS)
@@ -150,7 +150,7 @@ def untrained(train, *, seed=0, arch="small_resnet", width=None, device="auto"):
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None  # the plain average over all batches
-    for batch in train.x.split(500):
+    for batch in train.x.split(BATCH):
         model(pixels(batch.to(device)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

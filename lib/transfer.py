@@ -15,7 +15,7 @@ from lib.attacks import evaluating
 from lib.freezing import join, split
 from lib.heads import fit_heads
 from lib.parallel import collect
-from lib.training import descend, pixels, thirds
+from lib.training import BATCH, descend, pixels, thirds
 
 
 def transfer(
@@ -73,7 +73,7 @@ def transfer(
 
     def score(tail):
         with evaluating(tail):
-            predicted = outputs(tail, below_test.split(500)).argmax(1)
+            predicted = outputs(tail, below_test.split(BATCH)).argmax(1)
         return {"clean_accuracy": float((predicted.cpu() == test.y).double().mean())}
 
     def watch(which, epoch, tail):
@@ -133,7 +133,7 @@ def freeze_below(source, unfrozen_blocks, sets):
         trunk, above = split(source, unfrozen_blocks)
         pairs = (s if isinstance(s, tuple) else (s, torch.arange(len(s))) for s in sets)
         return above, [
-            outputs(trunk, (pixels(images.x[part].to(device)) for part in chosen.split(500)))
+            outputs(trunk, (pixels(images.x[part].to(device)) for part in chosen.split(BATCH)))
             for images, chosen in pairs
         ]
 

@@ -33,6 +33,17 @@ def test_each_head_is_the_one_the_plain_loop_trains(problem):
         assert float(fitted[i]) == pytest.approx(history[-1]["accuracy"], abs=1e-6)
 
 
+def test_steps_written_out_are_those_of_autograd_and_the_optimiser(problem):
+    heads, features, y = problem
+    heads, features = [head.double() for head in heads], features.double()
+    together, _ = fit_heads(heads, features, y, seeds=[5, 6, 7], **SETTINGS)
+    for i, seed in enumerate([5, 6, 7]):
+        alone = copy.deepcopy(heads[i])
+        descend(alone, features[i], y[i], seed=seed, **SETTINGS)
+        torch.testing.assert_close(together[i].weight, alone.weight, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(together[i].bias, alone.bias, rtol=1e-12, atol=1e-14)
+
+
 def test_the_heads_handed_in_stay_as_they_were(problem):
     heads, features, y = problem
     before = [head.weight.clone() for head in heads]

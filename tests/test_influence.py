@@ -73,6 +73,15 @@ def test_scores_equal_a_dense_solve(classes):
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_the_hessian_is_that_of_the_training_images_whichever_are_fewer():
+    for n, m in ((15, 40), (40, 15), (20, 20)):
+        _, train, test = problem(n=n, m=m)
+        found = head_influence(*train, *test, damping=DAMPING)
+        expected = dense(train, test, damped(train).inverse())
+        assert found.shape == (m, n)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("damping", [0.0, DAMPING])
 def test_a_cutoff_is_the_pseudo_inverse(damping):
     _, train, test = problem()
