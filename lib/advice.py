@@ -10,8 +10,8 @@ import torch
 from lib import data
 from lib.parallel import collect
 from lib.stats import resampled
+from lib.tails import freeze_below, outputs, tune
 from lib.training import BATCH
-from lib.transfer import freeze_below, outputs, tune
 
 FOLDS = 4
 """Parts that each round of splits divides the images into; each part is once kept for testing."""

@@ -11,8 +11,9 @@ from lib import data, matching, microcosm
 from lib.ekfac import tail_influence
 from lib.influence import Seen, head_influence, head_influences, self_influence
 from lib.retraining import fit_to_optimum, leave_one_out, probabilities
+from lib.tails import freeze_below, outputs, tune
 from lib.training import BATCH
-from lib.transfer import freeze_below, named, outputs, tune
+from lib.transfer import named
 
 TARGETS = (*data.TARGETS, *microcosm.CUES)
 """The targets by name: real images, and drawn ones in which one cue says the class."""

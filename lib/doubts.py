@@ -9,7 +9,7 @@ from lib.attribution import mislabel
 from lib.images import Images
 from lib.influence import Seen, head_influence, self_influence
 from lib.retraining import fit_to_optimum, probabilities
-from lib.transfer import freeze_below
+from lib.tails import freeze_below
 
 ROWS = 1_500
 """Rows of the Hessian at most; features of more dimensions are taken in their first directions."""

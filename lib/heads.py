@@ -16,9 +16,10 @@ def fit_heads(
     heads share that, and with the gradient of the cross-entropy written out, (p − y) hᵀ, a step
     is a handful of operations. The heads do not mix: each sees the mean loss over its own batch.
 
-    heads: S nn.Linear of d features and C classes, left unchanged. features: (S, N, d); y: int64
-    (S, N). seeds: S numbers, of each head's batches. watch: called with the number of epochs done
-    and a copy of the heads after each of them; or None. The rest: as in `descend`.
+    heads: S nn.Linear of d features and C classes, left unchanged. features: (S, N, d), or of V
+    views of each image (S, V · N, d), of which every epoch shows the next; y: int64 (S, N). seeds:
+    S numbers, of each head's batches. watch: called with the number of epochs done and a copy of
+    the heads after each of them; or None. The rest: as in `descend`.
 
     Returns (S nn.Linear, training accuracy of each in the last epoch (S,)).
     """
@@ -26,17 +27,17 @@ def fit_heads(
     weight, bias = joined[:, :, :-1], joined[:, :, -1:]
     gradient, velocity = torch.zeros_like(joined), torch.zeros_like(joined)
     count, size = y.shape
-    rows = features.reshape(count * size, -1)
-    first = size * torch.arange(count, device=y.device)[:, None]  # of each head's rows
+    rows, views = features.flatten(0, 1), features.shape[1] // size
+    first = features.shape[1] * torch.arange(count, device=y.device)[:, None]  # of each head
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps_per_epoch, step = math.ceil(size / batch_size), 0
     for epoch in range(epochs):
         correct = torch.zeros(count, device=y.device)
         orders = [torch.randperm(size, generator=generator) for generator in generators]
-        orders = torch.stack(orders).to(y.device) + first
-        for batch in orders.tensor_split(steps_per_epoch, dim=1):
-            h = rows.index_select(0, batch.flatten()).view(*batch.shape, -1)  # (S, B, d)
-            labels = y.take(batch)[:, None]
+        for batch in torch.stack(orders).to(y.device).tensor_split(steps_per_epoch, dim=1):
+            shown = batch + epoch % views * size + first
+            h = rows.index_select(0, shown.flatten()).view(*batch.shape, -1)  # (S, B, d)
+            labels = y.gather(1, batch)[:, None]
             # Classes before images: several times as fast as the other way round.
             logits = torch.baddbmm(bias, weight, h.mT)  # (S, C, B)
             residual = logits.softmax(1)

@@ -73,7 +73,8 @@ def descend(
     """Minimise the cross-entropy of module(inputs) by SGD with Nesterov momentum 0.9.
 
     module: nn.Module to logits (N, C), trained in place where its parameters require gradients.
-    inputs: (N, …); y: int64 (N,). schedule: maps progress in [0, 1] to a factor of `lr`.
+    inputs: (N, …), or V views of each, (V · N, …), of which every epoch shows the next; y: int64
+    (N,). schedule: maps progress in [0, 1] to a factor of `lr`.
     prepare: maps a batch of inputs, its labels and the step's number to what the module is fed.
 
     Returns one dict an epoch, as `fit` does. Raises ValueError as `fit` does.
@@ -91,7 +92,7 @@ def descend(
         trainable, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
     generator = torch.Generator().manual_seed(seed)
-    steps_per_epoch = math.ceil(len(y) / batch_size)
+    steps_per_epoch, views = math.ceil(len(y) / batch_size), len(inputs) // len(y)
     history, step = [], 0
     module.train()
     for epoch in range(epochs):
@@ -99,7 +100,8 @@ def descend(
         order = torch.randperm(len(y), generator=generator).to(device)
         # Equal batches, rather than a rest of one image that BatchNorm could not average over.
         for batch in order.tensor_split(steps_per_epoch):
-            x = inputs[batch.to(inputs.device)].to(device)
+            shown = batch + epoch % views * len(y)
+            x = inputs[shown.to(inputs.device)].to(device)
             if prepare is not None:
                 x = prepare(x, y[batch], step)
             optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps_per_epoch))

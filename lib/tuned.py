@@ -14,8 +14,8 @@ from lib import exported, files, labelled, starts
 from lib.folders import image_files
 from lib.freezing import join
 from lib.pictures import read_image
+from lib.tails import freeze_below, tune
 from lib.training import pixels
-from lib.transfer import freeze_below, tune
 
 BATCH = 100
 """Images in memory at a time when a folder is predicted."""

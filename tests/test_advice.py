@@ -7,7 +7,7 @@ from split_rows import rows_of
 from lib import advice, data, models
 from lib.images import Images
 from lib.stats import resampled
-from lib.transfer import freeze_below, outputs, tune
+from lib.tails import freeze_below, outputs, tune
 
 
 def labelled(counts, size=32, seed=0):

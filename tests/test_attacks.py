@@ -403,7 +403,7 @@ def test_a_search_that_makes_no_sense_is_refused(natural, batch, search, said):
 def test_pixels_outside_the_box_are_refused(natural, x):
     image = torch.full((1, 3, 32, 32), 0.5)
     image[0, 0, 0, 0] = x
-    with pytest.raises(ValueError, match=r"pixels run from .* expects them in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"pixels run from .* expected them in \[0, 1\]"):
         pgd(natural, image, torch.tensor([0]), L2(0.1), steps=1)
 
 

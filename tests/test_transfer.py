@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import data, decoded, freezing, heads, training
-from lib import transfer as transfers
+from lib import augment, data, decoded, freezing, heads, microcosm, tails, training
 from lib.attacks import L2, long_then_short, pgd
 from lib.images import Images
 from lib.training import thirds
@@ -17,7 +16,7 @@ from lib.transfer import transfer, transfer_all
 
 COLUMNS = {
     "target", "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size",
-    "weight_decay", "clean_accuracy", "train_accuracy", "seconds",
+    "weight_decay", "augment", "views", "clean_accuracy", "train_accuracy", "seconds",
 }  # fmt: skip
 
 
@@ -43,8 +42,8 @@ def tuned(monkeypatch):
         )
         return found, accuracy
 
-    monkeypatch.setattr(transfers, "descend", one)
-    monkeypatch.setattr(transfers, "fit_heads", several)
+    monkeypatch.setattr(tails, "descend", one)
+    monkeypatch.setattr(tails, "fit_heads", several)
     return models
 
 
@@ -65,8 +64,12 @@ def slowly(
     batch_size,
     weight_decay,
     stop=None,
+    show=None,
 ):
-    """Fine-tune the whole network in a plain loop, the frozen part run again for each batch."""
+    """Fine-tune the whole network in a plain loop, the frozen part run again for each batch.
+
+    show: gives the images of an epoch, uint8 (N, 3, H, W), or None.
+    """
     model = copy.deepcopy(source).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -85,6 +88,7 @@ def slowly(
     batches = -(-n // batch_size)
     for epoch in range(stop or epochs):
         model.train()
+        x = show(epoch).float() / 255 if show else x
         for step, batch in enumerate(torch.randperm(n, generator=generator).tensor_split(batches)):
             progress = (epoch * batches + step) / (epochs * batches)
             optimiser.param_groups[0]["lr"] = lr * thirds(progress)
@@ -108,6 +112,60 @@ def test_equals_a_slow_twin(robust, digits, tuned, unfrozen_blocks):
             torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
         assert row["clean_accuracy"] == pytest.approx(accuracy, abs=0.011)
     assert rows["subset_seed"].tolist() == [4, 9]
+
+
+@pytest.fixture
+def colourful():
+    """A target in colour."""
+    return microcosm.draw(120, 50), microcosm.draw(60, 51)
+
+
+@pytest.mark.parametrize("views", [1, 3, 4, 0])
+@pytest.mark.parametrize("unfrozen_blocks", [0, 1])
+def test_views_are_shown_in_turn_as_a_slow_twin_shows_them(
+    robust, colourful, tuned, unfrozen_blocks, views
+):
+    settings = {
+        "n": 50, "unfrozen_blocks": unfrozen_blocks, "epochs": 4, "lr": 0.05, "batch_size": 20,
+        "weight_decay": 0.01,
+    }  # fmt: skip
+    (row,) = transfer(
+        robust, colourful, seeds=[4], augment="paper", views=views, **settings
+    ).to_dict("records")
+    members = data.choose(colourful[0], 50, 4)
+
+    def show(epoch):
+        number = epoch % views if views else epoch
+        return augment.one_view(colourful[0].x[members], members, number)
+
+    model, accuracy = slowly(robust, *colourful, seed=4, show=show, **settings)
+    _, tail = freezing.split(model, unfrozen_blocks)
+    ((found, _),) = tuned
+    for ours, expected in zip(found, weights(tail), strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
+    assert row["clean_accuracy"] == pytest.approx(accuracy, abs=0.018)
+    assert (row["augment"], row["views"]) == ("paper", views)
+
+
+def test_as_many_views_as_epochs_are_new_ones_in_each(robust, colourful, tuned):
+    settings = {"n": [20, 60], "seeds": [0, 1], "epochs": 5, "augment": "paper"}
+    kept = transfer(robust, colourful, views=5, **settings)
+    fresh = transfer(robust, colourful, views=0, **settings)
+    for (one, _), (other, _) in zip(tuned[:4], tuned[4:], strict=True):
+        for ours, expected in zip(one, other, strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
+    few = transfer(robust, colourful, views=1, **settings)
+    assert not torch.allclose(tuned[8][0][0], tuned[0][0][0], atol=1e-3)
+    assert len(kept) == len(fresh) == len(few) == 4
+
+
+def test_grey_targets_are_shown_as_they_are(robust, digits):
+    settings = {"n": 30, "seeds": [0], "epochs": 3}
+    plain = transfer(robust, digits, **settings)
+    shown = transfer(robust, digits, augment="paper", views=3, **settings)
+    same = sorted(COLUMNS - {"seconds"})
+    pd.testing.assert_frame_equal(shown[same], plain[same])
+    assert shown["augment"][0] == "none" and shown["views"][0] == 1
 
 
 def test_one_row_for_each_model(natural, digits):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from lib import exported, files, labelled, models, starts, tuned
-from lib.transfer import freeze_below, outputs, tune
+from lib.tails import freeze_below, outputs, tune
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"epochs": 3, "lr": 0.05, "batch_size": 16, "weight_decay": 5e-4}
