@@ -8,6 +8,7 @@ import torch
 
 from lib import bundled, decoded, folders, microcosm, torchvision_sets
 from lib.images import SPLITS, Images
+from lib.parameters import listed
 
 TARGETS = tuple(bundled.SETS)
 NAMES = ("microcosm", *TARGETS, *torchvision_sets.SETS)
@@ -54,6 +55,11 @@ def load(name_or_path, split="train", *, n=None, seed=0, size=32):
     return images if n is None else subset(images, n, seed)
 
 
+def pair(name_or_path, *, size=32):
+    """Load the training and the test images of a set, as `load` does: a pair of Images."""
+    return tuple(load(name_or_path, split, size=size) for split in SPLITS)
+
+
 def _from_files(found, split, n, seed, size):
     """Load images that are files of their own: choose first, then decode."""
     if isinstance(found, Path):
@@ -98,10 +104,22 @@ def known(name, value):
     find(value)
 
 
-def known_or_all(name, value):
-    """Check as `known` does, and allow "all", which stands for TARGETS."""
-    if value != "all":
-        known(name, value)
+def known_targets(name, value):
+    """Check a chapter's parameter that `targets` reads: a rule for `lib.parameters`.
+
+    Raises ValueError as `known` does.
+    """
+    for target in targets(value) if isinstance(value, str) else [value]:
+        known(name, target)
+
+
+def targets(text):
+    """List the sets that a text names: "all" for TARGETS, or several with commas between them."""
+    if text == "all":
+        return list(TARGETS)
+    if "," not in text or Path(text).expanduser().is_dir():
+        return [text]
+    return listed(text) or [text]
 
 
 def subset(images, n, seed):
@@ -136,12 +154,19 @@ def _order(y, n, seed):
     return order[place[order].argsort(stable=True)][:n]
 
 
-def doubling(images, largest=0):
-    """Return the training-set sizes 2 a class, doubling, up to `largest` (0: all) and that one.
+def doubling(images, largest=0, smallest=0):
+    """Return training-set sizes: `smallest`, doubled as often as it goes, and `largest`.
 
-    Raises ValueError where `largest` is more than the set holds or less than 2 a class.
+    smallest: at least one a class, or 0 for two a class. largest: 0 for all there are. Raises
+    ValueError for others, and where the largest is more than the set holds or less than the
+    smallest.
     """
-    start, held = 2 * len(images.y.unique()), len(images)
+    classes, held = len(images.y.unique()), len(images)
+    if smallest and not classes <= smallest <= held:
+        raise ValueError(
+            f"the smallest n is {smallest}; allowed are {classes}, one a class, to {held}, or 0"
+        )
+    start = smallest or 2 * classes
     stop = largest or held
     if not min(start, held) <= stop <= held:
         raise ValueError(f"the largest n is {stop}; allowed are {start} to {held}, all there are")

@@ -85,6 +85,11 @@ def one_of(*values):
     return rule
 
 
+def listed(text: str) -> list[str]:
+    """List the names in a text that separates them by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def flag(name: str, value) -> None:
     """Allow True and False; the text "False" is refused."""
     if type(value) is not bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lib import files
 from lib.checkpoints import load_into, read
 from lib.models import build, locate
+from lib.parameters import listed
 
 REPOSITORY = "madrylab/robust-imagenet-models"
 """On the Hugging Face hub: the models of Salman et al. (2020), under the MIT licence."""
@@ -75,6 +76,77 @@ def network(source):
     model = load_into(build(arch, len(matrices[-1])), path).eval()
     record = {"arch": arch, "constraint": constraint, "eps": eps, "file": path.name}
     return model, record | {"sha256": _sha256(path)}
+
+
+def ladder(names, *, device="cpu"):
+    """Return networks from files as the ladder of sources that `lib.sources.ladder` returns.
+
+    names: each a network as in `network`. Its constraint is known of a published model and of a
+    file that is named like one; before any other it is written, with "=" between them, as in
+    "natural=resnet50:mine.pt", "l2 3=…" (ε in pixels of [0, 1]) or "linf 0.0157=…". Several of one
+    constraint are sources of several seeds, in the order they are named.
+
+    Returns {(constraint, eps, seed): (network on the device in eval mode, record)}, natural first,
+    then ℓ2, then ℓ∞ of growing radius. Raises ValueError where a constraint is not known, none is
+    natural or all are, and constraints have unequal numbers of files; and as `network` does.
+    """
+    found = {}
+    for name in names:
+        told, equals, source = name.rpartition("=")
+        model, record = network(source.strip())
+        if equals:
+            record["constraint"], record["eps"] = _told(told)
+        if record["constraint"] is None:
+            raise ValueError(
+                f"the constraint that {source} was trained under is not known; write "
+                f"natural={source}, l2 EPS={source} or linf EPS={source}"
+            )
+        key = record["constraint"], record["eps"]
+        found.setdefault(key, []).append((model.to(device), record))
+    counts = {len(sources) for sources in found.values()}
+    if ("natural", 0.0) not in found or len(found) < 2 or len(counts) > 1:
+        told = ", ".join(f"{len(v)} {c} {eps:g}" for (c, eps), v in found.items()) or "none"
+        raise ValueError(
+            f"the checkpoints are {told}; allowed are as many natural ones, at least 1, as of each "
+            "robust constraint, at least one"
+        )
+    norms = ("natural", "l2", "linf")
+    order = sorted(found, key=lambda key: (norms.index(key[0]), key[1]))
+    return {(*key, s): found[key][s] for key in order for s in range(*counts)}
+
+
+def known_ladder(name, value):
+    """Check a chapter's parameter that lists networks for `ladder`: a rule for `lib.parameters`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text; write names with commas between them")
+    for one in listed(value):
+        told, equals, source = one.rpartition("=")
+        if equals:
+            _told(told)
+        if source.strip() not in published():
+            arch, path = divided(source.strip())
+            locate(arch)
+            if not path.is_file():
+                raise ValueError(f"there is no file {path} (looked in {Path.cwd()})")
+
+
+def _told(text):
+    """Read the constraint that stands before a network's name."""
+    found = rung(text.strip())
+    if found is None:
+        raise ValueError(f"constraint is {text!r}; allowed are natural, l2 EPS and linf EPS")
+    return found
+
+
+def rung(name):
+    """Read "natural", "l2 0.5" or "linf 0.0157" as (constraint, eps), and all else as None."""
+    if name == "natural":
+        return name, 0.0
+    parts = re.fullmatch(r"(l2|linf) +([0-9.]+(?:e-?[0-9]+)?)", name)
+    try:
+        return (parts[1], float(parts[2])) if parts and float(parts[2]) > 0 else None
+    except ValueError:  # 1.2.3
+        return None
 
 
 def divided(source):

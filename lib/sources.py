@@ -114,6 +114,21 @@ def rungs(l2, linf):
     ]
 
 
+def representative(rungs, place="middle"):
+    """Choose the rung that stands for the robust sources: of the ℓ2 rungs, or of all if none is ℓ2.
+
+    rungs: pairs (constraint, eps), natural among them, each norm in order of its radius. place:
+    "middle", or "strongest" for the last.
+
+    Returns a pair. Raises ValueError where no rung is robust.
+    """
+    robust = [rung for rung in rungs if rung[0] != "natural"]
+    if not robust:
+        raise ValueError("no source is robust; give one of l2 or linf besides the natural one")
+    of_l2 = [rung for rung in robust if rung[0] == "l2"] or robust
+    return of_l2[len(of_l2) // 2 if place == "middle" else -1]
+
+
 def ladder(train, test, rungs, seeds, *, device="auto", workers=None, **settings):
     """Return the sources of several constraints and seeds, trained where they are not cached.
 

@@ -1,6 +1,5 @@
 """Networks that one could start from, by the names that a command line takes."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import torch
 
 from lib import data, published, sources
 from lib.models import choose_device, locate
+from lib.parameters import listed
 
 UNTRAINED = "untrained"
 """The control: random weights."""
@@ -34,11 +34,6 @@ def names(l2, linf):
     return [c if c == "natural" else f"{c} {eps:g}" for c, eps in rungs] + [UNTRAINED]
 
 
-def listed(text):
-    """List the names in a text that separates them by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def known(name, value):
     """Check a chapter's parameter that lists sources by name: a rule for `lib.parameters`."""
     if not isinstance(value, str):
@@ -49,7 +44,7 @@ def known(name, value):
 
 def check(name):
     """Raise ValueError unless a name is one that `load` takes."""
-    if name == UNTRAINED or rung(name) or name in published.published():
+    if name == UNTRAINED or published.rung(name) or name in published.published():
         return
     try:
         arch, path = published.divided(name)
@@ -61,17 +56,6 @@ def check(name):
     locate(arch)
     if not path.is_file():
         raise ValueError(f"there is no file {path} (looked in {Path.cwd()}); name a checkpoint")
-
-
-def rung(name):
-    """Read "natural", "l2 0.5" or "linf 0.0157" as (constraint, eps), and all else as None."""
-    if name == "natural":
-        return name, 0.0
-    parts = re.fullmatch(r"(l2|linf) +([0-9.]+(?:e-?[0-9]+)?)", name)
-    try:
-        return (parts[1], float(parts[2])) if parts and float(parts[2]) > 0 else None
-    except ValueError:  # 1.2.3
-        return None
 
 
 def load(
@@ -97,7 +81,7 @@ def load(
     for name in names:
         check(name)
     device = choose_device(device)
-    rungs = list(dict.fromkeys(rung(name) for name in names if rung(name)))
+    rungs = list(dict.fromkeys(published.rung(name) for name in names if published.rung(name)))
     made = {}
     if rungs or UNTRAINED in names:
         train = data.load(source_data, n=n_source or None)
@@ -108,8 +92,8 @@ def load(
         made = {key[:2]: model for key, (model, _) in found.items()}
     starts = []
     for name in names:
-        if rung(name):
-            starts.append(Start(name, sources.name(*rung(name)), made[rung(name)], 32))
+        if key := published.rung(name):
+            starts.append(Start(name, sources.name(*key), made[key], 32))
         elif name == UNTRAINED:
             model = sources.untrained(train, seed=source_seed, device=device)
             starts.append(Start(name, name, model, 32))
@@ -120,6 +104,30 @@ def load(
     if twice:
         raise ValueError(f"two sources are called {twice}; name each once, or rename a file")
     return starts
+
+
+def of_ladder(train, test, rungs, seeds, *, checkpoints="", device="auto", **settings):
+    """Return networks to fine-tune, several of each kind: sources, and as many untrained controls.
+
+    train, test, rungs, seeds, device, settings: as in `lib.sources.ladder`. checkpoints: text;
+    where it is not empty, the networks from files that it names, with commas between them, take
+    the place of the ladder, as in `lib.published.ladder`. The controls are of the architecture of
+    the natural source.
+
+    Returns ({(name, seed): network in eval mode}, rungs): named as `lib.sources.name` does and
+    "untrained"; the natural ones come first. Raises ValueError as those two do.
+    """
+    device = choose_device(device)
+    if checkpoints:
+        found = published.ladder(listed(checkpoints), device=device)
+    else:
+        found = sources.ladder(train, test, rungs, seeds, device=device, **settings)
+    made = {(sources.name(c, eps), s): model for (c, eps, s), (model, _) in found.items()}
+    for (constraint, _, s), (_, record) in found.items():
+        if constraint == "natural":
+            arch = record.get("arch", "small_resnet")
+            made[UNTRAINED, s] = sources.untrained(train, seed=s, arch=arch, device=device)
+    return made, list(dict.fromkeys(key[:2] for key in found))
 
 
 def _checkpoint(name, device):

@@ -62,7 +62,12 @@ def tally(differences):
 
 
 def percent(summaries, key):
-    """Return (mean, low, high) in percent of one row of summaries that are indexed by key."""
+    """Return (mean, low, high) in percent of one row of summaries that are indexed by key.
+
+    What a run has left out is NaN.
+    """
+    if key not in summaries.index:
+        return np.nan, np.nan, np.nan
     return tuple(100 * summaries.loc[key, ["mean", "low", "high"]])
 
 

@@ -143,7 +143,7 @@ def transfer_all(plan, *, label, device="cpu"):
 def named(target):
     """Return the name of a target, as in `transfer`, and its training and test images."""
     if not isinstance(target, tuple):
-        return str(target), data.load(target, "train"), data.load(target, "test")
+        return str(target), *data.pair(target)
     train, test = target
     if train.classes != test.classes:
         raise ValueError(

@@ -114,6 +114,12 @@ def test_doubling():
     assert doubling(images, 24) == [6, 12, 24]
     assert doubling(images, 25) == [6, 12, 24, 25]
     assert doubling(images, 6) == [6]
+    assert doubling(images, 0, 10) == [10, 20, 40, 52] and doubling(images, 40, 5) == [
+        5,
+        10,
+        20,
+        40,
+    ]
     assert doubling(load("digits")) == [20, 40, 80, 160, 320, 640, 1258]
     assert doubling(load("faces")) == [4, 8, 16, 32, 64, 128, 140]
     one_each = Images(images.x[:2], torch.tensor([0, 1]), images.classes)
@@ -413,3 +419,25 @@ def test_a_test_folder_without_images(tmp_path):
     with pytest.raises(ValueError, match="test holds no images of the classes a, b") as error:
         load(tmp_path, "test")
     one_line(error)
+
+
+def test_targets_by_name(tmp_path):
+    assert data.targets("all") == list(data.TARGETS)
+    assert data.targets("faces") == ["faces"] and data.targets("") == [""]
+    assert data.targets("CIFAR10, svhn") == ["CIFAR10", "svhn"]
+    (tmp_path / "a, b").mkdir()
+    assert data.targets(str(tmp_path / "a, b")) == [str(tmp_path / "a, b")]
+    data.known_targets("target", "CIFAR10, svhn")
+    data.known_targets("target", "all")
+    for wrong in ("CIFAR10, svhm", "", ",", 3):
+        with pytest.raises(ValueError, match="known sets are"):
+            data.known_targets("target", wrong)
+
+
+def test_a_smallest_size_that_the_set_cannot_have():
+    faces = load("faces")
+    for smallest in (1, 141):
+        with pytest.raises(ValueError, match=f"the smallest n is {smallest}; allowed are 2, one"):
+            doubling(faces, 0, smallest)
+    with pytest.raises(ValueError, match="the largest n is 10; allowed are 20 to 140"):
+        doubling(faces, 10, 20)

@@ -119,3 +119,7 @@ def test_ipython_shows_one_line(capsys):
     assert (shown.out + shown.err).strip() == (
         "ParameterError: eps_ is not a parameter of this chapter. Parameters: "
     ).strip()
+
+
+def test_names_with_commas():
+    assert parameters.listed("a,  b c ,") == ["a", "b c"] and parameters.listed("") == []

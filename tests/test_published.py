@@ -158,3 +158,64 @@ def test_the_real_client_takes_what_it_is_given(folder, monkeypatch):
     with pytest.raises(OSError, match="resnet50_l2_eps3 cannot be downloaded") as caught:
         published.download("resnet50_l2_eps3")
     assert "\n" not in str(caught.value)
+
+
+def test_a_ladder_of_files(folder, tmp_path):
+    for name in ("resnet18_linf_eps4.0", "resnet18_l2_eps0", "resnet18_l2_eps3"):
+        save(folder / f"{name}.ckpt")
+    mine = save(tmp_path / "mine.pt")
+    names = ["resnet18_linf_eps4.0", "resnet18_l2_eps0", "resnet18_l2_eps3"]
+    found = published.ladder(names)
+    assert list(found) == [("natural", 0.0, 0), ("l2", 3.0, 0), ("linf", 4 / 255, 0)]
+    names += [f"{told}=torchvision:resnet18:{tmp_path}/mine.pt" for told in ("natural", "l2 3")]
+    names += [f"linf {4 / 255!r} = torchvision:resnet18:{tmp_path}/mine.pt"]
+    found = published.ladder(names)
+    assert list(found) == [(*rung, s) for rung in published_rungs() for s in (0, 1)]
+    model, record = found["l2", 3.0, 1]
+    assert same(model, mine) and (record["constraint"], record["eps"]) == ("l2", 3.0)
+    published.known_ladder("checkpoints", ", ".join(names))
+    published.known_ladder("checkpoints", "")
+
+
+def published_rungs():
+    return [("natural", 0.0), ("l2", 3.0), ("linf", 4 / 255)]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["natural={0}"], "the checkpoints are 1 natural 0; allowed are as many natural ones"),
+        (["l2 3={0}", "l2 1={0}"], "the checkpoints are 1 l2 3, 1 l2 1; allowed are as many"),
+        (["natural={0}", "l2 3={0}", "l2 3={0}"], "1 natural 0, 2 l2 3; allowed are as many"),
+        (["natural={0}", "{0}"], "is not known; write natural=torchvision:resnet18:"),
+    ],
+)
+def test_a_ladder_that_cannot_be_compared(tmp_path, names, said):
+    save(tmp_path / "x.pt")
+    given = [name.format(f"torchvision:resnet18:{tmp_path}/x.pt") for name in names]
+    with pytest.raises(ValueError, match=said) as caught:
+        published.ladder(given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (3, "3 is no text"),
+        ("l1 3=resnet50_l2_eps3", "constraint is 'l1 3'; allowed are natural, l2 EPS and linf"),
+        ("natural=resnet18:nowhere.pt", "there is no file nowhere.pt"),
+        ("resnet50_l2_eps2", "source is 'resnet50_l2_eps2'; allowed are ARCH:PATH and"),
+    ],
+)
+def test_names_of_a_ladder_that_are_refused(value, said):
+    with pytest.raises(ValueError, match=said):
+        published.known_ladder("checkpoints", value)
+
+
+def test_a_constraint_is_read_back():
+    rungs = [("natural", 0.0), ("l2", 0.1), ("l2", 0.5), ("linf", 0.0157)]
+    names = ("natural", "l2 0.1", "l2 0.5", "linf 0.0157")
+    assert [published.rung(name) for name in names] == rungs
+    for other in ("untrained", "l2", "l2 0", "l2 -1", "l1 0.5", "l2 1.2.3", "natural 1", "l2 x"):
+        assert published.rung(other) is None
+    assert published.rung("linf 1e-3") == ("linf", 0.001)

@@ -433,3 +433,14 @@ def test_the_untrained_control_has_the_weights_it_was_built_with_and_features_of
         stem = control.blocks[0][:2](x)
     torch.testing.assert_close(stem.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=0.05)
     torch.testing.assert_close(stem.var((0, 2, 3)), torch.ones(4), rtol=0.05, atol=0.05)
+
+
+def test_the_rung_that_stands_for_the_others():
+    rungs = sources.rungs([0.1, 0.25, 0.5], [0.0157])
+    assert sources.representative(rungs) == ("l2", 0.25)
+    assert sources.representative(rungs, "strongest") == ("l2", 0.5)
+    of_linf = sources.rungs([], [0.01, 0.02])
+    assert sources.representative(of_linf) == sources.representative(of_linf, "strongest")
+    assert sources.representative(of_linf) == ("linf", 0.02)
+    with pytest.raises(ValueError, match="no source is robust"):
+        sources.representative([("natural", 0.0)])

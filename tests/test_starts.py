@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lib import models, sources, starts
+from lib import data, models, published, sources, starts
 
 QUICK = {"source_data": "faces", "n_source": 20, "source_epochs": 1, "device": "cpu"}
 
@@ -14,11 +14,7 @@ def cache(tmp_path, monkeypatch):
 def test_names_are_those_of_the_ladder_and_are_read_back():
     names = starts.names([0.5, 0.1], [0.0157])
     assert names == ["natural", "l2 0.1", "l2 0.5", "linf 0.0157", "untrained"]
-    assert [starts.rung(name) for name in names[:4]] == sources.rungs([0.5, 0.1], [0.0157])
-    for other in ("untrained", "l2", "l2 0", "l2 -1", "l1 0.5", "l2 1.2.3", "natural 1", "l2 x"):
-        assert starts.rung(other) is None
-    assert starts.rung("linf 1e-3") == ("linf", 0.001)
-    assert starts.listed("a,  b c ,") == ["a", "b c"]
+    assert [published.rung(name) for name in names[:4]] == sources.rungs([0.5, 0.1], [0.0157])
 
 
 def test_starts_are_the_sources_of_that_name(monkeypatch):
@@ -73,3 +69,36 @@ def test_a_parameter_lists_names():
     starts.known("sources", "natural, resnet18_l2_eps3")
     with pytest.raises(ValueError, match="write names with commas"):
         starts.known("sources", ["natural"])
+
+
+def test_a_ladder_has_controls_for_each_of_its_seeds():
+    train, test = data.load("faces", n=20), data.load("faces", "test", n=20)
+    settings = {"epochs": 1, "attack_steps": 1, "device": "cpu"}
+    rungs = sources.rungs([0.1], [])
+    found, named = starts.of_ladder(train, test, rungs, range(2), **settings)
+    assert named == rungs
+    assert list(found) == [
+        ("natural", 0), ("ℓ2 0.1", 0), ("natural", 1), ("ℓ2 0.1", 1),
+        ("untrained", 0), ("untrained", 1),
+    ]  # fmt: skip
+    ladder = sources.ladder(train, test, rungs, range(2), **settings)
+    for c, e, s in ladder:
+        ours, expected = found[sources.name(c, e), s], ladder[c, e, s][0]
+        assert torch.equal(ours.head.weight, expected.head.weight)
+    assert not torch.equal(found["untrained", 0].head.weight, found["untrained", 1].head.weight)
+
+
+def test_checkpoints_take_the_place_of_a_ladder(tmp_path):
+    named = ("natural", "l2 3", "l2 0.5", "linf 0.0157")
+    for i in range(4):
+        torch.save(models.build("small_resnet", 4, seed=i).state_dict(), tmp_path / f"{i}.pt")
+    text = ", ".join(f"{name}=small_resnet:{tmp_path}/{i}.pt" for i, name in enumerate(named))
+    train = data.load("faces", n=20)
+    found, rungs = starts.of_ladder(train, train, [], range(3), checkpoints=text, epochs=1)
+    assert rungs == [("natural", 0.0), ("l2", 0.5), ("l2", 3.0), ("linf", 0.0157)]
+    assert list(found) == [
+        ("natural", 0), ("ℓ2 0.5", 0), ("ℓ2 3", 0), ("ℓ∞ 4/255", 0), ("untrained", 0),
+    ]  # fmt: skip
+    expected = models.build("small_resnet", 4, seed=2).head.weight
+    assert torch.equal(found["ℓ2 0.5", 0].head.weight, expected)
+    assert not any(model.training for model in found.values())

@@ -218,6 +218,7 @@ def test_tally():
 def test_percent():
     rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
     assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))
+    assert np.isnan(percent(rows.set_index("source"), "left out")).all()
 
 
 def test_a_share_does_not_leave_its_limits():
