@@ -4,7 +4,8 @@ One source network is one draw of the luck of training; the subsets of a target 
 on are draws within it. Averaging over the subsets of each source seed first, and taking
 Student's t interval over the seeds' means, counts both: the spread of these means holds the
 luck of the subsets as well as that of the source. It needs the subsets of different source seeds
-to be different ones.
+to be different ones. Of one network a source, as a checkpoint is, the subsets alone are draws: the
+interval is over them, and says nothing of the luck of training.
 """
 
 import numpy as np
@@ -84,12 +85,15 @@ def in_points(row):
 def summary(rows, value, by, *, seed="source_seed", limits=(-np.inf, np.inf)):
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
-    rows: DataFrame, one row per model. value: the column to average, first within each `seed`.
+    rows: DataFrame, one row per model. value: the column to average, first within each `seed`;
+    where all rows share one, within each subset_seed.
     limits: what the value cannot leave, as (0, 1) for a share near one of its ends; Student's
     intervals, which do not know that, are cut there.
 
     Returns a DataFrame of the columns `by`, mean, low, high (95 %) and seeds, their number.
     """
+    if "subset_seed" in rows and rows[seed].nunique() == 1:
+        seed = "subset_seed"
     means = rows.groupby([*by, seed], sort=False, observed=True)[value].mean().reset_index()
     found = _over_seeds(means, value, by)
     return found.assign(**{side: found[side].clip(*limits) for side in ("low", "high")})

@@ -186,7 +186,7 @@ def test_the_best_of_one_source_or_of_one_seed():
     alone = best(frame(("a",)), "clean_accuracy", ["n_train"])
     assert (alone["best"] == "a").all() and set(alone["ties"]) == {()}
     # With one seed there is no interval, so nothing can be told apart.
-    single = best(frame(("a", "b"), seeds=1), "clean_accuracy", ["n_train"])
+    single = best(frame(("a", "b"), seeds=1, subsets=1), "clean_accuracy", ["n_train"])
     assert (single["best"] == "b").all() and set(single["ties"]) == {("a",)}
 
 
@@ -232,3 +232,21 @@ def test_a_share_does_not_leave_its_limits():
 def test_a_share_in_words():
     row = pd.Series({"source": "a", "mean": 0.421, "low": 0.3, "high": 0.549})
     assert in_percent(row) == "42 [30, 55]"
+
+
+def test_of_one_network_a_source_the_subsets_are_the_draws():
+    rows = pd.DataFrame(
+        {"source": name, "source_seed": 0, "subset_seed": i, "n_train": n, "a": value + n / 100}
+        for name, values in {"natural": (0.2, 0.3, 0.7), "robust": (0.5, 0.4, 0.9)}.items()
+        for n in (1, 2)
+        for i, value in enumerate(values)
+    )
+    found = summary(rows, "a", ["source", "n_train"])
+    assert found["seeds"].tolist() == [3] * 4
+    assert found.loc[0, ["mean", "low", "high"]].tolist() == pytest.approx(
+        interval([0.21, 0.31, 0.71])
+    )
+    gap = paired(rows, "a", ["n_train"])
+    assert gap.loc[0, ["mean", "low", "high"]].tolist() == pytest.approx(interval([0.3, 0.1, 0.2]))
+    once = rows[rows["subset_seed"] == 1]
+    assert paired(once, "a", ["n_train"])["low"].isna().all()
