@@ -1,15 +1,16 @@
 """Robust accuracy beside its peers: a natural and a robust network, 20 steps, 1,000 images.
 
 The peers follow every image to the end of its search. The library follows it no further once it
-is fooled, which saves most where the network is natural. All take steps of one size, from a
-random start, on batches of the same size.
+is fooled, which saves most where the network is natural. All search from a random start and on
+batches of the same size; the peers with steps of one size, since they know no others. Results agree
+where the library finds as many errors as the peer, but for 0.3 points, or more.
 """
 
 import torch
 
 from benchmarks.measure import race, row
 from benchmarks.pgd import rivals
-from lib.attacks import L2, equal_steps
+from lib.attacks import L2
 from lib.microcosm import draw
 from lib.models import build, choose_device
 from lib.training import fit, pixels, robust_accuracy
@@ -39,9 +40,7 @@ def rows(quick=False):
         model.requires_grad_(False).eval()
 
         def ours(model=model):
-            return robust_accuracy(
-                model, test, ball, steps=steps, step_sizes=equal_steps, batch_size=BATCH
-            )
+            return robust_accuracy(model, test, ball, steps=steps, batch_size=BATCH)
 
         functions = {"lib": ours}
         for name, attack in rivals(model, ball, steps).items():
@@ -52,7 +51,7 @@ def rows(quick=False):
         for name in ("torchattacks", "foolbox"):
             told = f"{results['lib']:.1%}, {results[name]:.1%}"
             # Of so few images as in a quick run, one is more than 0.3 points.
-            agree = abs(results["lib"] - results[name]) <= max(0.003, 2 / n) + 1e-9
+            agree = results["lib"] <= results[name] + max(0.003, 2 / n)
             aim = "≤ 0.5" if kind == "natural" else "≤ 1"
             times = seconds["lib"], seconds[name]
             found.append(row(what, name, *times, aim, results=told, agree=agree))
