@@ -36,9 +36,9 @@ tune:  ## Fine-tune a source to a folder and save it: make tune TARGET=FOLDER SO
 	@$(ready) book
 	@$(python) -m lib.tuned fit "$(TARGET)" --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
-bench:  ## Run the benchmarks, each against its peers
-	@$(ready) test
-	@for file in benchmarks/*.py; do test -f "$$file" || continue; $(python) "$$file" || exit 1; done
+bench:  ## Measure speed beside its floors and peers; ARGS="pgd" for one claim, "--whole" for make book too
+	@$(ready) bench
+	@$(python) -m benchmarks $(or $(ARGS),--out benchmarks/results.md)
 
 lint:  ## Check style and formatting
 	@$(ready) test

@@ -4,16 +4,10 @@ Two floors: reading the bytes of the image files, each opened and read and nothi
 reading the bytes of the decoded images from one file. The claim (at most twice) is about the
 first. To notice that an image was changed, every file must be asked for its size and times, and
 that alone can take longer than the second floor. The peer is torchvision's ImageFolder, which
-decodes again. Each row is a median of interleaved repetitions in this process, all files in the
-system's cache; the last two rows are single runs.
+decodes again, measured once. All files are in the system's cache.
 """
 
-import argparse
-import os
-import platform
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +16,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from benchmarks.measure import race, row
 from lib import decoded
 from lib.data import load
 from lib.folders import list_folder
@@ -56,48 +51,31 @@ def peer(root, size):
     return torch.stack([x for x, _ in ImageFolder(root / "train", transforms.Compose(scale))])
 
 
-def seconds(function):
-    """Time one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def main():
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--side", type=int, default=96, help="pixels of a side of the files")
-    parser.add_argument("--size", type=int, default=32, help="pixels of a side once loaded")
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args()
+def rows(quick=False):
+    """Write a folder, load it, and measure loading it again; on all cores."""
+    images, side, size, rounds = (60, 40, 32, 1) if quick else (10_000, 96, 32, 9)
     with tempfile.TemporaryDirectory() as temporary:
         root, decoded.CACHE = Path(temporary, "set"), Path(temporary, "cache")
-        make(root, args.images, args.side)
-        once = {
-            "ImageFolder": seconds(lambda: peer(root, args.size)),
-            "lib, first": seconds(lambda: load(root, size=args.size)),
-        }
+        make(root, images, side)
+        once, first = race(
+            {"peer": lambda: peer(root, size), "first": lambda: load(root, size=size)}, 1
+        )
         files, *_ = list_folder(root, "train")
         (stored,) = decoded.CACHE.glob("*.npy")
         functions = {
-            "image files": lambda: read(files),
-            "decoded bytes": lambda: np.fromfile(stored, np.uint8),
-            "lib, again": lambda: load(root, size=args.size),
+            "files": lambda: read(files),
+            "bytes": lambda: np.fromfile(stored, np.uint8),
+            "again": lambda: load(root, size=size),
         }
-        rounds = [{k: seconds(f) for k, f in functions.items()} for _ in range(args.rounds + 1)]
-        megabytes = sum(os.path.getsize(f) for f in files) / 1e6, stored.stat().st_size / 1e6  # noqa: PTH202
-    print(f"{args.images} JPEG files of {args.side} pixels, loaded at {args.size}")
-    print("{:.0f} MB of files, {:.0f} MB decoded".format(*megabytes))
-    print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}")
-    print(f"{'what':16}{'seconds':>9}{'of the files':>14}{'of the bytes':>14}")
-    rounds = rounds[1:]  # the first warms up
-    base = [statistics.median(r[k] for r in rounds) for k in ("image files", "decoded bytes")]
-    for name in (*functions, *once):
-        times = [r[name] for r in rounds] if name in functions else [once[name]]
-        found = statistics.median(times)
-        print(f"{name:16}{found:9.3f}{found / base[0]:14.2f}{found / base[1]:14.2f}")
-
-
-if __name__ == "__main__":
-    main()
+        race(functions, 1)  # which warms up
+        seconds, results = race(functions, rounds)
+    agree = torch.equal(results["again"].x, first["first"].x)
+    what = f"a folder of {images:,} images, the second time"
+    again = seconds["again"]
+    told = {"results": "the same images", "agree": agree}
+    return [
+        row(what, "reading the image files", again, seconds["files"], "≤ 2", **told),
+        row(what, "reading one file of decoded images", again, seconds["bytes"]),
+        row(what, "torchvision ImageFolder", again, once["peer"] * rounds),
+        row(f"{what[:-15]}the first time", "torchvision ImageFolder", once["first"], once["peer"]),
+    ]

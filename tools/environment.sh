@@ -2,7 +2,8 @@
 # Makes the virtual environment that the Makefile uses, or leaves it as it is where nothing has changed.
 #
 #   tools/environment.sh book    what the book needs
-#   tools/environment.sh test    what tests, benchmarks and lint need besides
+#   tools/environment.sh test    what tests and lint need besides
+#   tools/environment.sh bench   what benchmarks need besides
 #
 # Read from the environment: VENV (folder; empty: install nothing, use the environment that is active),
 # PYTHON (interpreter to make it with), TORCH_INDEX (address of an index to take torch and torchvision from).
@@ -28,7 +29,8 @@ fi
 wanted() {
     pwd
     cat requirements.txt pyproject.toml
-    if [ "$what" = test ]; then cat requirements-test.txt requirements-peers.txt; fi
+    if [ "$what" != book ]; then cat requirements-test.txt requirements-peers.txt; fi
+    if [ "$what" = bench ]; then cat requirements-bench.txt; fi
 }
 
 works() { "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
@@ -90,15 +92,16 @@ if [ -n "${TORCH_INDEX:-}" ]; then
     grep -E '^torch(vision)?[<>=]' requirements.txt >"$venv/torch.txt"
     install --index-url "$TORCH_INDEX" -r "$venv/torch.txt"
 fi
-if [ "$what" = test ]; then
-    install -r requirements-test.txt
-    install --no-deps -r requirements-peers.txt
-else
-    install -r requirements.txt
-fi
+case $what in
+    book) install -r requirements.txt ;;
+    test) install -r requirements-test.txt ;;
+    bench) install -r requirements-bench.txt ;;
+esac
+if [ "$what" != book ]; then install --no-deps -r requirements-peers.txt; fi
 "$venv/bin/python" -c 'import lib, torch, torchvision' || stop \
     "The packages are installed but do not work together; the message above says why." \
     "If torch and torchvision come from different indexes, remove $venv and start again."
-if [ "$what" = test ]; then (what=book && wanted) >"$venv/complete-book"; fi
+if [ "$what" != book ]; then (what=book && wanted) >"$venv/complete-book"; fi
+if [ "$what" = bench ]; then (what=test && wanted) >"$venv/complete-test"; fi
 wanted >"$complete"
 echo "$venv is ready." >&2

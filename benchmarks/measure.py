@@ -1,0 +1,131 @@
+"""What benchmarks share: rounds in which rivals take turns, rows of one form, their table."""
+
+import importlib
+import importlib.metadata
+import multiprocessing
+import platform
+import statistics
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+COLUMNS = {
+    "what": "what",
+    "beside": "floor or peer",
+    "ours": "ours",
+    "theirs": "theirs",
+    "ratio": "ratio",
+    "aim": "aim",
+    "met": "met",
+    "results": "results: ours, theirs",
+    "agree": "agree",
+}
+"""The columns of a row, and how the table calls them."""
+PACKAGES = ("torch", "torchvision", "numpy", "torchattacks", "foolbox", "captum", "kronfluence")
+
+
+def clock():
+    """Tell the time: of the wall where a GPU or several threads work, else of this process.
+
+    The seconds of one thread's process do not count what other programs take of a busy machine.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
+def race(functions, rounds):
+    """Call the functions in turn, in each round once.
+
+    functions: {name: function without arguments}, warmed up by the caller.
+
+    Returns ({name: seconds of each round}, {name: result of the last}).
+    """
+    seconds, results = {name: [] for name in functions}, {}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = clock()
+            results[name] = function()
+            seconds[name].append(clock() - start)
+    return seconds, results
+
+
+def row(what, beside, ours, theirs, aim="", *, unit="s", results="", agree=None):
+    """Make a row: what was measured, beside what, and whether the aim is met.
+
+    ours, theirs: one number or one a round. aim: "≤ x", for the ratio of ours to theirs, or "≥ x",
+    for that of theirs to ours; "" where there is none. results: what both computed, as text;
+    agree: whether that is the same.
+
+    Returns a dict of COLUMNS. The ratio is the median of the rounds'.
+    """
+    ours, theirs = ([v] if isinstance(v, int | float) else list(v) for v in (ours, theirs))
+    pairs = zip(theirs, ours, strict=True) if aim[:1] == "≥" else zip(ours, theirs, strict=True)
+    ratio = statistics.median(a / b for a, b in pairs)
+    met = None
+    if aim:
+        limit = float(aim[1:])
+        met = bool(ratio >= limit if aim[0] == "≥" else ratio <= limit)
+    middle = (f"{statistics.median(v):.3g} {unit}" for v in (ours, theirs))
+    agree = None if agree is None else bool(agree)
+    values = (what, beside, *middle, float(ratio), aim, met, results, agree)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def rows_of(name, quick):
+    """Run one claim in this process."""
+    warnings.filterwarnings("ignore")
+    return importlib.import_module(f"benchmarks.{name}").rows(quick=quick)
+
+
+def measured(names, quick=False):
+    """Run each claim in a process of its own, and return the rows of all."""
+    rows = []
+    for name in names:
+        start = time.perf_counter()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            rows += pool.submit(rows_of, name, quick).result()
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return rows
+
+
+def table(rows):
+    """Write rows as a table of Markdown whose columns are aligned, to be read as text too."""
+    told = {True: "yes", False: "no", None: ""}
+    lines = [list(COLUMNS.values())]
+    for found in rows:
+        shown = found | {"ratio": f"{found['ratio']:,.3g}"}
+        shown |= {"met": told[found["met"]], "agree": told[found["agree"]]}
+        lines.append([str(shown[column]) for column in COLUMNS])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = ([cell.ljust(w) for cell, w in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+
+
+def machine():
+    """Describe the machine and the versions of what is compared, in one sentence each."""
+    processor = platform.processor() or platform.machine()
+    listed = Path("/proc/cpuinfo")
+    if listed.exists():
+        names = [line for line in listed.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].split(": ")[1] if names else processor
+    if torch.cuda.is_available():
+        processor += f", {torch.cuda.get_device_name()}"
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"no {name}")
+    python = f"Python {platform.python_version()}"
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, {platform.system()}. "
+        f"{python}, {', '.join(versions)}."
+    )
