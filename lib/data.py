@@ -154,12 +154,12 @@ def _order(y, n, seed):
     return order[place[order].argsort(stable=True)][:n]
 
 
-def doubling(images, largest=0, smallest=0):
+def doubling(images, largest=0, smallest=0, everything=False):
     """Return training-set sizes: `smallest`, doubled as often as it goes, and `largest`.
 
-    smallest: at least one a class, or 0 for two a class. largest: 0 for all there are. Raises
-    ValueError for others, and where the largest is more than the set holds or less than the
-    smallest.
+    smallest: at least one a class, or 0 for two a class. largest: 0 for all there are. everything:
+    whether all there are is one more size. Raises ValueError for others, and where the largest is
+    more than the set holds or less than the smallest.
     """
     classes, held = len(images.y.unique()), len(images)
     if smallest and not classes <= smallest <= held:
@@ -174,4 +174,4 @@ def doubling(images, largest=0, smallest=0):
     while start < stop:
         sizes.append(start)
         start *= 2
-    return [*sizes, stop]
+    return [*sizes, stop, *([held] if everything and stop < held else [])]

@@ -247,7 +247,7 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
 
 # What the protocol leaves open: small files in the place of the published ones, and few images.
 QUICK = {
-    "paper_02": {"n_max": 8, "n_min": 4, "epochs": 2, "subsets": 1},
+    "paper_02": {"n_max": 8, "n_min": 4, "n_all": False, "epochs": 2, "subsets": 1},
     "paper_05": {
         "n_min": 4, "curve_n": 4, "record_at": [1], "depth_n": [4], "epochs": 2, "depth_epochs": 1,
         "subsets": 1, "n_kept": 4, "kept_steps": 1, "kept_l2": [0.5],
@@ -288,7 +288,7 @@ def test_a_protocol_names_parameters_of_its_chapter_and_published_files(protocol
         set(data.targets(given["target"])) and data.known_targets("target", given["target"]) is None
     )
     kinds = {type(value) for value in given.values()}
-    assert kinds <= {int, str, list}
+    assert kinds <= {int, bool, str, list}
 
 
 def published_file(path, arch, seed):

@@ -114,12 +114,10 @@ def test_doubling():
     assert doubling(images, 24) == [6, 12, 24]
     assert doubling(images, 25) == [6, 12, 24, 25]
     assert doubling(images, 6) == [6]
-    assert doubling(images, 0, 10) == [10, 20, 40, 52] and doubling(images, 40, 5) == [
-        5,
-        10,
-        20,
-        40,
-    ]
+    assert doubling(images, 0, 10) == [10, 20, 40, 52]
+    assert doubling(images, 40, 5) == [5, 10, 20, 40]
+    assert doubling(images, 12, 0, everything=True) == [6, 12, 52]
+    assert doubling(images, 0, 0, everything=True) == doubling(images)
     assert doubling(load("digits")) == [20, 40, 80, 160, 320, 640, 1258]
     assert doubling(load("faces")) == [4, 8, 16, 32, 64, 128, 140]
     one_each = Images(images.x[:2], torch.tensor([0, 1]), images.classes)
