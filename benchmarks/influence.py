@@ -14,6 +14,7 @@ import platform
 import resource
 import time
 import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -118,6 +119,7 @@ def measure(way, size, pipe):
     pipe.send((seconds, most_held(), None if size == "paper" else scores.detach().numpy()))
 
 
+@cache
 def alone(way, size):
     """Run one way in a process of its own."""
     context = multiprocessing.get_context("spawn")

@@ -75,24 +75,24 @@ def rows(quick=False):
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(batch, 3, 32, 32, generator=generator).to(device)
     y = torch.randint(0, 10, (batch,), generator=generator).to(device)
-    found = []
+    functions, found = {"floor": lambda: floor(model, x, y, steps)}, []
     for ball in (L2(0.5), Linf(8 / 255)):
-        functions = {
-            "floor": lambda: floor(model, x, y, steps),
-            "lib": lambda ball=ball: pgd(model, x, y, ball, steps=steps),
-        }
+        functions["lib", ball] = lambda ball=ball: pgd(model, x, y, ball, steps=steps)
         for name, attack in rivals(model, ball, steps).items():
-            functions[name] = lambda attack=attack: attack(x, y)
-        pgd(model, x, y, ball, steps=1)  # which warms up
-        seconds, results = race(functions, rounds)
-        what = f"PGD, {'ℓ2' if isinstance(ball, L2) else 'ℓ∞'}, K = {steps}, {arch}, {batch} images"
+            functions[name, ball] = lambda attack=attack: attack(x, y)
+    floor(model, x, y, 1)  # which warms up
+    seconds, results = race(functions, rounds)
+    del results["floor"]
+    loss = {key: float(badness(model, x_adv, y)[:, 1].mean()) for key, x_adv in results.items()}
+    for ball in (L2(0.5), Linf(8 / 255)):
+        ours, norm = ("lib", ball), {L2: "ℓ2", Linf: "ℓ∞"}[type(ball)]
+        what = f"PGD, {norm}, K = {steps}, {arch}, {batch} images"
         beside = f"{steps} × (forward + input gradient)"
-        found.append(row(what, beside, seconds["lib"], seconds["floor"], "≤ 1.05"))
-        del results["floor"]
-        loss = {k: float(badness(model, v, y)[:, 1].mean()) for k, v in results.items()}
+        found.append(row(what, beside, seconds[ours], seconds["floor"], "≤ 1.05"))
         for name in ("torchattacks", "foolbox"):
-            told = f"loss {loss['lib']:.3f}, {loss[name]:.3f}"
-            agree = abs(loss["lib"] - loss[name]) < 0.02 * loss[name]
-            times = seconds["lib"], seconds[name]
+            theirs = name, ball
+            told = f"loss {loss[ours]:.3f}, {loss[theirs]:.3f}"
+            agree = abs(loss[ours] - loss[theirs]) < 0.02 * loss[theirs]
+            times = seconds[ours], seconds[theirs]
             found.append(row(what, name, *times, "≤ 1.02", results=told, agree=agree))
     return found

@@ -88,7 +88,7 @@ def draw(curves, path):
     axes.loglog(FACTORS, line, color="grey", linestyle=":", base=2, label="in proportion")
     axes.set_xticks(FACTORS, [str(f) for f in FACTORS])
     axes.set_xlabel("times as many")
-    axes.set_ylabel("seconds of a fine-tuning, one block unfrozen")
+    axes.set_ylabel("seconds, one block unfrozen")
     axes.legend(frameon=False)
     with mpl.rc_context({"svg.hashsalt": "scaling"}):
         figure.savefig(path, metadata={"Date": None})

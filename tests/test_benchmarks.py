@@ -7,7 +7,7 @@ from benchmarks.measure import COLUMNS, measured, row, table
 
 CHECKED = {
     "pgd": 4,
-    "robust_accuracy": 4,
+    "robust_accuracy": 8,
     "adversarial_epoch": 0,
     "fine_tuning": 4,
     "influence": 1,
