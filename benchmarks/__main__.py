@@ -11,7 +11,7 @@ CLAIMS = (
     "pgd", "robust_accuracy", "adversarial_epoch", "fine_tuning", "influence", "microcosm",
     "folders", "sweep", "variants",
 )  # fmt: skip
-LIMITS = {"test": 300, "book": 900}
+LIMITS = {"test": 480, "book": 600}
 """Seconds that `make test` and `make book` may take."""
 
 
