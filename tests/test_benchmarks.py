@@ -10,6 +10,7 @@ CHECKED = {
     "robust_accuracy": 8,
     "adversarial_epoch": 0,
     "fine_tuning": 4,
+    "augmentation": 1,
     "influence": 1,
     "microcosm": 1,
     "folders": 1,
