@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from lib import data
-from lib.parallel import collect
+from lib.kept import collect
 from lib.stats import resampled
 from lib.tails import freeze_below, outputs, tune
 from lib.training import BATCH

@@ -8,7 +8,6 @@ import time
 import warnings
 from functools import cache
 
-import pandas as pd
 import torch
 from IPython import get_ipython
 from IPython.display import display
@@ -40,21 +39,6 @@ def each(function, calls, *, label, device="cpu", workers=None):
         # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         return list(told(results, len(calls), label))
-
-
-def collect(function, plan, *, label, device="cpu"):
-    """Call a function that returns a DataFrame for each entry of a plan, and collect the rows.
-
-    function, label, device: as in `each`. plan: pairs (columns, call): what to note beside the
-    rows, as dict, and the keyword arguments of the function.
-
-    Returns a DataFrame of all rows, in the plan's order. Raises as the function does.
-    """
-    found = each(function, [call for _, call in plan], label=label, device=device)
-    return pd.concat(
-        [part.assign(**columns) for (columns, _), part in zip(plan, found, strict=True)],
-        ignore_index=True,
-    )
 
 
 @cache

@@ -14,6 +14,7 @@ from torch.backends import cudnn
 
 from lib import data, files, fingerprint
 from lib.attacks import BALLS
+from lib.images import digest
 from lib.models import build, choose_device, versions
 from lib.parallel import each
 from lib.parameters import integer, numbers, one_of
@@ -79,7 +80,7 @@ def source(
     }  # fmt: skip
     identity = {
         "parameters": parameters,
-        "images": [_digest(train), _digest(test)],
+        "images": [digest(train), digest(test)],
         "code": fingerprint.code("training", "models"),
         "machine": [platform.machine(), device.type, torch.__version__, *versions(arch)],
     }
@@ -227,11 +228,3 @@ def _checksum(record, content):
     """Hash the weights and all that is recorded of them."""
     said = {key: value for key, value in record.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode() + content).hexdigest()
-
-
-def _digest(images):
-    """Hash the pixels, labels and classes of images."""
-    digest = hashlib.sha256(repr((images.x.shape, images.classes)).encode())
-    digest.update(images.x.contiguous().numpy())
-    digest.update(images.y.contiguous().numpy())
-    return digest.hexdigest()

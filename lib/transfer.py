@@ -11,7 +11,7 @@ from lib import data
 from lib.attacks import evaluating
 from lib.augment import all_views, check_policy, is_grey
 from lib.freezing import join
-from lib.parallel import collect
+from lib.kept import collect
 from lib.tails import freeze_below, fresh_views, outputs, tune
 from lib.training import BATCH
 
@@ -129,15 +129,16 @@ def transfer(
     return pd.DataFrame(rows)
 
 
-def transfer_all(plan, *, label, device="cpu"):
+def transfer_all(plan, *, label, device="cpu", **keep):
     """Run `transfer` for each entry of a plan, several at a time, and collect the rows.
 
     plan: pairs (columns, call): what to note of a source, as dict, and the keyword arguments of
-    `transfer`. label, device: as in `lib.parallel.each`.
+    `transfer`. label, device: as in `lib.parallel.each`. keep: `file` and `noted`, to keep the rows
+    and to spare what is kept, as in `lib.kept.collect`.
 
-    Returns a DataFrame, one row per fine-tuned model. Raises as `transfer` does.
+    Returns a DataFrame, one row per fine-tuned model. Raises as `transfer` and `collect` do.
     """
-    return collect(transfer, plan, label=label, device=device)
+    return collect(transfer, plan, label=label, device=device, **keep)
 
 
 def named(target):

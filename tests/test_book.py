@@ -207,7 +207,13 @@ def test_a_killed_run_goes_on_where_it_was(clone, kill):
     code = "import sys, pathlib; from lib import book; book.ROOT = pathlib.Path(sys.argv[1])"
     command = [sys.executable, "-c", f"{code}; sys.exit(book.main(['refresh']))", str(clone)]
     before = files(clone)
-    run = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+
+    def heed():
+        """Heed an interrupt, though a test run in the background may ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heed}
+    run = subprocess.Popen(command, cwd=REPOSITORY, **pipe)
     until = time.monotonic() + 30
     while len(ran(clone)) < 2 and time.monotonic() < until:
         time.sleep(0.1)

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib"
 LAYERS = [
     {"images", "files", "curves", "fingerprint", "parameters", "parallel", "quoting", "stats"},
+    {"provenance"},
+    {"kept"},
     {"microcosm", "bundled", "folders", "pictures", "downloads", "layouts"},
     {"decoded"},
     {"torchvision_sets"},
@@ -39,8 +41,8 @@ LAYERS = [
     {"attribution", "advice", "labelled", "starts", "exported"},
     {"doubts", "tuned"},
 ]
-RUNNER = {"toc", "notebooks", "execution", "provenance", "rerun", "book"}
-RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters"}
+RUNNER = {"toc", "notebooks", "execution", "rerun", "book"}
+RUNNER_USES = RUNNER | {"files", "fingerprint", "parameters", "provenance"}
 MODULES = sorted(path.stem for path in LIB.glob("*.py") if path.stem != "__init__")
 
 

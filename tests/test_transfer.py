@@ -354,3 +354,29 @@ def test_a_plan_gives_the_rows_of_its_calls_side_by_side(natural, robust, digits
     found = rows[rows["source"] == "robust"].reset_index(drop=True)
     same = ["n_train", "subset_seed", "clean_accuracy"]
     pd.testing.assert_frame_equal(found[same], alone[same])
+
+
+def test_rows_that_are_kept_are_those_that_were_measured(
+    natural, robust, digits, tmp_path, monkeypatch
+):
+    measures = {"kept": partial(training.accuracy, images=digits[1][:50])}
+    plan = [
+        ({"source": name}, {"source": source, "target": digits, "n": [20, 40], "epochs": 2})
+        for name, source in (("natural", natural), ("robust", robust))
+    ]
+    plan = [(columns, {**call, "seeds": [3, 4], "measures": measures}) for columns, call in plan]
+    file = str(tmp_path / "rows.csv")
+    plain = transfer_all(plan, label="plain")
+    first = transfer_all(plan, label="first", file=file, noted={"n_source": 7})
+
+    def twice(**_):
+        raise ValueError("measured twice")
+
+    monkeypatch.setattr("lib.kept._measured", twice)
+    again = transfer_all(plan, label="again", file=file)
+    same = plain.columns.drop("seconds")
+    for found in (first, again):
+        pd.testing.assert_frame_equal(found[same], plain[same], check_exact=True)
+    other = [(columns, {**call, "lr": 0.2}) for columns, call in plan]
+    with pytest.raises(ValueError, match="measured twice"):
+        transfer_all(other, label="other", file=file)
