@@ -47,18 +47,18 @@ def known_or_all(name, value):
         raise ValueError(f"{error}; here also {', '.join(microcosm.CUES)}, all") from error
 
 
-def load(name_or_path, n_train, n_test):
+def load(name_or_path, n_train, n_test, *, size=32):
     """Load the training and test images of one of TARGETS or of a folder, as a pair of Images.
 
     n_train: how many training images are drawn, where they are; of other targets all are returned.
-    n_test: test images at most.
+    n_test: test images at most. size: pixels of a side.
     """
     if name_or_path in microcosm.CUES:
         seed = 10_000 + 2 * microcosm.CUES.index(name_or_path)
-        sizes = enumerate((n_train, max(n_test, microcosm.BLOCK)))
-        train, test = (microcosm.one_cue(name_or_path, n, seed + i) for i, n in sizes)
+        counts = enumerate((n_train, max(n_test, microcosm.BLOCK)))
+        train, test = (microcosm.one_cue(name_or_path, n, seed + i, size=size) for i, n in counts)
     else:
-        train, test = data.load(name_or_path), data.load(name_or_path, "test")
+        train, test = data.pair(name_or_path, size=size)
     return train, data.subset(test, min(n_test, len(test)), seed=0)
 
 
@@ -114,6 +114,12 @@ def tuned(
         yield Tuned(seeds[i], chosen[i], wrong[i], *seen, tail, parts)
 
 
+def _beside(source, *sets):
+    """Bring several Seen to the device of a source: a Hessian of thousands of features is large."""
+    device = next(source.parameters()).device
+    return [Seen(*(part.to(device) for part in seen)) for seen in sets]
+
+
 def mislabel(y, classes, share, seed):
     """Replace a share of labels by another class, each other class as likely.
 
@@ -142,9 +148,9 @@ def matches(source, target, *, rules, ranks=5, **settings):
     rows = []
     for one in tuned(source, target, **settings):
         right = float((one.test.probs.argmax(1) == one.test.y).double().mean())
-        found = head_influences(one.train, one.test, rules)
+        found = head_influences(*_beside(source, one.train, one.test), rules)
         for rule, scores in zip(rules, found, strict=True):
-            same = matching.same_class(scores, one.test.y, one.train.y, ranks)
+            same = matching.same_class(scores.cpu(), one.test.y, one.train.y, ranks)
             rows.append(
                 {
                     "subset_seed": one.subset_seed,
@@ -172,16 +178,17 @@ def retrained(source, target, *, rules, weight_decay=5e-4, **settings):
     """
     (one,) = tuned(source, target, epochs=0, weight_decay=weight_decay, **settings)
     count, classes = one.train.probs.shape
+    train, test = _beside(source, one.train, one.test)
     actual = leave_one_out(
-        (one.train.features, one.train.y),
-        (one.test.features, one.test.y),
+        (train.features, train.y),
+        (test.features, test.y),
         range(count),
         classes=classes,
         weight_decay=weight_decay,
-    )
+    ).cpu()
     rows, predicted = [], []
-    for rule, scores in zip(rules, head_influences(one.train, one.test, rules), strict=True):
-        predicted.append(scores / count)
+    for rule, scores in zip(rules, head_influences(train, test, rules), strict=True):
+        predicted.append(scores.cpu() / count)
         pairs = zip(predicted[-1], actual, strict=True)
         rows.append(
             {
@@ -206,8 +213,9 @@ def mislabelled(source, target, *, damping, flip, **settings):
     """
     rows = []
     for one in tuned(source, target, flip=flip, **settings):
+        (train,) = _beside(source, one.train)
         rankings = {
-            "self-influence": self_influence(*one.train, damping=damping),
+            "self-influence": self_influence(*train, damping=damping).cpu(),
             "loss": nll_loss(one.train.probs.log(), one.train.y, reduction="none"),
         }
         for ranking, suspicion in rankings.items():
@@ -236,8 +244,9 @@ def beyond_the_head(source, target, *, damping, unfrozen_blocks, **settings):
     rows = []
     for one in tuned(source, target, unfrozen_blocks=unfrozen_blocks, **settings):
         sides = [v for pair in zip(one.below, (one.train.y, one.test.y), strict=True) for v in pair]
+        train, test = _beside(source, one.train, one.test)
         scores = {
-            "head": head_influence(*one.train, *one.test, damping=damping),
+            "head": head_influence(*train, *test, damping=damping).cpu(),
             "blocks": tail_influence(one.tail, *sides, damping=damping).cpu(),
         }
         same = {

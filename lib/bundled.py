@@ -1,9 +1,8 @@
 """Real images that come inside the libraries the book installs."""
 
 import torch
-from torch.nn.functional import interpolate
 
-from lib.images import Images, held_out
+from lib.images import Images, held_out, scale
 
 
 def digits(split, size):
@@ -42,14 +41,6 @@ def textures(split, size):
 
 SETS = {"digits": digits, "faces": faces, "textures": textures}
 """Each maps (split, size) to Images of uint8 (N, 3, size, size)."""
-
-
-def scale(x, size):
-    """Scale square uint8 images (N, C, H, H) to (N, C, size, size)."""
-    if x.shape[-1] == size:
-        return x
-    scaled = interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def _grey(grey, y, classes, size):

@@ -27,16 +27,16 @@ class Conflicts:
         return len(self.x)
 
 
-def drawn(n, seed, *, amplitude=microcosm.AMPLITUDE):
+def drawn(n, seed, *, amplitude=microcosm.AMPLITUDE, size=microcosm.SIZE):
     """Draw n conflicts of the microcosm: every pair of different classes equally often.
 
-    n: number of images. seed, amplitude: as in `lib.microcosm.draw`.
+    n: number of images. seed, amplitude, size: as in `lib.microcosm.draw`.
 
     Returns Conflicts with both cues alone: the same image without the grating, and without the
     shape. Raises ValueError as `draw` does.
     """
     shape, texture = _pairs(n, len(microcosm.CLASSES), seed)
-    cues = {"shape": shape, "texture": texture}
+    cues = {"shape": shape, "texture": texture, "size": size}
     return Conflicts(
         microcosm.draw(n, seed, amplitude=amplitude, **cues).x,
         shape,

@@ -75,8 +75,8 @@ def pulled_apart(kind, images, n, *, seed=0, mapping=None):
 
     kind: "drawn" (the microcosm's, for models of its classes), "phase" (phase of one of the
     images against amplitude of another) or a folder of published stimuli. images: Images of the
-    classes the model knows. n: number of conflicts to draw or make. mapping: CSV for a folder of
-    stimuli, as of `lib.stimuli.read_mapping`, or None.
+    classes the model knows, of the size it is shown. n: number of conflicts to draw or make.
+    mapping: CSV for a folder of stimuli, as of `lib.stimuli.read_mapping`, or None.
 
     Returns (Conflicts, mapping or None). Raises ValueError for drawn conflicts of other classes
     than the microcosm's, and as the functions do that make or read them.
@@ -87,7 +87,7 @@ def pulled_apart(kind, images, n, *, seed=0, mapping=None):
                 "conflicts can only be drawn of the microcosm's classes, not of "
                 f"{', '.join(images.classes[:5])}; use phase, or a folder of stimuli"
             )
-        return drawn(n, seed), None
+        return drawn(n, seed, size=images.x.shape[-1]), None
     if kind == "phase":
         return phase_against_amplitude(images, n, seed), None
     found = read_stimuli(kind, images.x.shape[-1])

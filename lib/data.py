@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lib import bundled, decoded, folders, microcosm, torchvision_sets
-from lib.images import SPLITS, Images
+from lib.images import SPLITS
 from lib.parameters import listed
 
 TARGETS = tuple(bundled.SETS)
@@ -44,8 +44,7 @@ def load(name_or_path, split="train", *, n=None, seed=0, size=32):
     found = find(name_or_path)
     if found == "microcosm":
         count = MICROCOSM_SIZE[split] if n is None else n
-        drawn = microcosm.draw(count, 2 * seed + SPLITS.index(split))
-        return Images(bundled.scale(drawn.x, size), drawn.y, drawn.classes)
+        return microcosm.draw(count, 2 * seed + SPLITS.index(split), size=size)
     if found in bundled.SETS:
         images = bundled.SETS[found](split, size)
     elif found in torchvision_sets.ARRAYS:
@@ -127,6 +126,16 @@ def subset(images, n, seed):
     return images[choose(images, n, seed)]
 
 
+def sample(images, n, seed):
+    """Return n of the images to look at: as `subset` does, but fewer than one a class, too.
+
+    n: 1 to all there are. Raises ValueError for any other n.
+    """
+    if not 1 <= n <= len(images):
+        raise ValueError(f"n is {n}; allowed are 1 to {len(images)}, all there are")
+    return images[_even_order(images.y, seed)[:n]]
+
+
 def choose(images, n, seed):
     """Choose n images, as evenly over the classes as they reach.
 
@@ -145,13 +154,18 @@ def _order(y, n, seed):
         raise ValueError(
             f"n is {n}; allowed are {low}, one image a class, to {len(y)}, all there are"
         )
+    return _even_order(y, seed)[:n]
+
+
+def _even_order(y, seed):
+    """Put positions in random order, the first image of each class before any second one."""
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     # The place of each image within its own class: all first ones, then all second ones, …
     place = torch.empty(len(y), dtype=torch.int64)
     for label in y.unique():
         members = order[y[order] == label]
         place[members] = torch.arange(len(members))
-    return order[place[order].argsort(stable=True)][:n]
+    return order[place[order].argsort(stable=True)]
 
 
 def doubling(images, largest=0, smallest=0, everything=False):

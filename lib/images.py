@@ -48,6 +48,16 @@ class Images:
         return Images(self.x[index], self.y[index], self.classes)
 
 
+def scale(x, size):
+    """Scale square uint8 images (N, C, H, H) to (N, C, size, size)."""
+    if x.shape[-1] == size:
+        return x
+    scaled = torch.nn.functional.interpolate(
+        x.float(), (size, size), mode="bilinear", antialias=True
+    )
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
 def held_out(y):
     """Tell of each image of a set without a split, bool (N,), whether it is kept for testing.
 

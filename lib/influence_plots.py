@@ -6,6 +6,9 @@ from matplotlib.ticker import NullLocator
 
 from lib.plots import BLUE, DARK, LIGHT, VERMILLION, bands, look, pictures
 
+POINTS = 100_000
+"""Points that a figure holds at most: more take minutes, and cannot be told apart."""
+
 
 def matrix(scores, row_y, column_y, ax):
     """Draw a matrix of influence, rows and columns sorted by class, with lines between classes.
@@ -91,10 +94,13 @@ def by_definition(frame, ax):
 def predicted_against_actual(predicted, actual, source, ax):
     """Draw each pair of a predicted and an actual change of loss as a point, beside the diagonal.
 
-    predicted, actual: arrays of equal shape. The axes are cube roots, since changes of either sign
-    span orders of magnitude.
+    predicted, actual: arrays of equal shape; of more than POINTS pairs a random choice is drawn.
+    The axes are cube roots, since changes of either sign span orders of magnitude.
     """
     predicted, actual = np.ravel(predicted), np.ravel(actual)
+    if len(predicted) > POINTS:
+        some = np.random.default_rng(0).choice(len(predicted), POINTS, replace=False)
+        predicted, actual = predicted[some], actual[some]
     colour = look(source, [source])["color"]
     ax.scatter(predicted, actual, s=2, alpha=0.25, color=colour, lw=0)
     limit = 1.1 * max(np.abs(predicted).max(), np.abs(actual).max())

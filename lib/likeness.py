@@ -13,20 +13,20 @@ from lib.images import Images
 from lib.training import pixels
 
 
-def lessons(cue, n, seed, *, spread=0.1):
+def lessons(cue, n, seed, *, spread=0.1, size=microcosm.SIZE):
     """Draw the images from which a judge learns: one cue tells the class, the other nothing.
 
-    cue: "shape" or "texture"; the other one is drawn of a class at random. n, seed: as in
+    cue: "shape" or "texture"; the other one is drawn of a class at random. n, seed, size: as in
     `lib.microcosm.draw`. spread: noise is added of a standard deviation from 0 to this, in
     pixels of [0, 1], another for each image, so that the noise in which a synthesis starts does
     not by itself blind the judge.
 
-    Returns Images of uint8 (n, 3, 32, 32), labelled with the cue's class. Raises ValueError for
+    Returns Images of uint8 (n, 3, size, size), labelled with the cue's class. Raises ValueError for
     another cue, spread < 0, and as `draw` does.
     """
     if cue not in ("shape", "texture") or not spread >= 0:
         raise ValueError(f"cue is {cue!r}, spread {spread}; allowed are shape or texture, and ≥ 0")
-    drawn = microcosm.one_cue({"shape": "shapes", "texture": "gratings"}[cue], n, seed)
+    drawn = microcosm.one_cue({"shape": "shapes", "texture": "gratings"}[cue], n, seed, size=size)
     x, generator = pixels(drawn.x), torch.Generator().manual_seed(seed)
     strength = spread * torch.rand(n, 1, 1, 1, generator=generator)
     noisy = x + strength * torch.randn(x.shape, generator=generator)
@@ -103,13 +103,13 @@ def similarity(found, goal):
     )
 
 
-def masks(n, seed):
-    """Return the pixels that the shapes of `microcosm.draw(n, seed)` cover, bool (n, 32, 32).
+def masks(n, seed, *, size=microcosm.SIZE):
+    """Return the pixels that shapes of `microcosm.draw(n, seed)` cover, bool (n, size, size).
 
     The truth, from drawing the same images with and without a shape; pixels on an outline count.
     """
     with_shape, without = (
-        microcosm.draw(n, seed, contrast=(c, c), amplitude=0).x.int() for c in (1.0, 0.0)
+        microcosm.draw(n, seed, contrast=(c, c), amplitude=0, size=size).x.int() for c in (1.0, 0.0)
     )
     return ((with_shape - without).abs() > 2).any(1)
 

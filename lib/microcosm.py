@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from lib.images import Images
+from lib.images import Images, scale
 
 SIZE = 32
 CLASSES = (
@@ -29,7 +29,9 @@ CUES = ("shapes", "gratings")
 BLOCK = 500
 
 
-def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=AMPLITUDE):
+def draw(
+    n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=AMPLITUDE, size=SIZE
+):
     """Draw n labelled images of 32 × 32 pixels.
 
     n: number of images. seed: the same seed draws the same images, and the first n of a longer
@@ -37,9 +39,9 @@ def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=A
     classes; texture: likewise, or None for that of the shape's class. contrast: range of the
     shape's difference from its background, in pixel values of [0, 1]; (0, 0) leaves no shape.
     amplitude: of the grating, in pixel values: each image has its own, from 0 to twice this; 0
-    leaves no texture.
+    leaves no texture. size: pixels of a side to which what is drawn is scaled.
 
-    Returns Images of uint8 (n, 3, 32, 32), labelled with the shape's class.
+    Returns Images of uint8 (n, 3, size, size), labelled with the shape's class.
     Raises ValueError for n < 1, indices outside the classes or of another length than n, and
     contrasts or amplitudes outside [0, 1].
     """
@@ -51,7 +53,7 @@ def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=A
             f"contrast is {contrast} and amplitude {amplitude}; allowed are 0 to 1, low to high"
         )
     shape, texture = _indices("shape", shape, n), _indices("texture", texture, n)
-    x = torch.empty(n, 3, SIZE, SIZE, dtype=torch.uint8)
+    x = torch.empty(n, 3, size, size, dtype=torch.uint8)
     y = torch.empty(n, dtype=torch.int64)
     for number, start in enumerate(range(0, n, BLOCK)):
         stop = min(start + BLOCK, n)
@@ -60,14 +62,14 @@ def draw(n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=A
         y[start:stop] = drawn if shape is None else shape[start:stop]
         marks = y[start:stop] if texture is None else texture[start:stop]
         block = _draw_block(y[start:stop], marks, generator, contrast, amplitude)
-        x[start:stop] = block.mul_(255).add_(0.5).to(torch.uint8)
+        x[start:stop] = scale(block.mul_(255).add_(0.5).to(torch.uint8), size)
     return Images(x, y, CLASSES)
 
 
-def one_cue(cue, n, seed):
+def one_cue(cue, n, seed, *, size=SIZE):
     """Draw n images labelled by one cue, while the other says nothing: it is drawn at random.
 
-    cue: "shapes" or "gratings". n, seed: as in `draw`.
+    cue: "shapes" or "gratings". n, seed, size: as in `draw`.
 
     Returns Images. Raises ValueError for another cue, and as `draw` does.
     """
@@ -75,7 +77,7 @@ def one_cue(cue, n, seed):
         raise ValueError(f"cue is {cue!r}; allowed are {' and '.join(CUES)}")
     generator = torch.Generator().manual_seed(_block_seed(seed, -1))
     texture = torch.randint(len(CLASSES), (n,), generator=generator)
-    drawn = draw(n, seed, texture=texture)
+    drawn = draw(n, seed, texture=texture, size=size)
     if cue == "shapes":
         return drawn
     names = tuple(f"{36 * (i % 5)}° {WAVELENGTHS[i // 5]:g} px" for i in range(len(CLASSES)))

@@ -106,13 +106,15 @@ def load(
     return starts
 
 
-def of_ladder(train, test, rungs, seeds, *, checkpoints="", device="auto", **settings):
+def of_ladder(
+    train, test, rungs, seeds, *, checkpoints="", controls=True, device="auto", **settings
+):
     """Return networks to fine-tune, several of each kind: sources, and as many untrained controls.
 
     train, test, rungs, seeds, device, settings: as in `lib.sources.ladder`. checkpoints: text;
     where it is not empty, the networks from files that it names, with commas between them, take
-    the place of the ladder, as in `lib.published.ladder`. The controls are of the architecture of
-    the natural source.
+    the place of the ladder, as in `lib.published.ladder`. controls: whether to add the untrained
+    ones, of the architecture of the natural source.
 
     Returns ({(name, seed): network in eval mode}, rungs): named as `lib.sources.name` does and
     "untrained"; the natural ones come first. Raises ValueError as those two do.
@@ -124,10 +126,24 @@ def of_ladder(train, test, rungs, seeds, *, checkpoints="", device="auto", **set
         found = sources.ladder(train, test, rungs, seeds, device=device, **settings)
     made = {(sources.name(c, eps), s): model for (c, eps, s), (model, _) in found.items()}
     for (constraint, _, s), (_, record) in found.items():
-        if constraint == "natural":
+        if constraint == "natural" and controls:
             arch = record.get("arch", "small_resnet")
             made[UNTRAINED, s] = sources.untrained(train, seed=s, arch=arch, device=device)
     return made, list(dict.fromkeys(key[:2] for key in found))
+
+
+def check_heads(networks, images):
+    """Check that networks tell the classes of images apart, where their answers are to be read.
+
+    networks: {(name, seed): network}, as of `of_ladder`. images: Images of the sources' data.
+    Raises ValueError for a head of another number of classes.
+    """
+    for (name, _), model in networks.items():
+        if model.head.out_features != len(images.classes):
+            raise ValueError(
+                f"the network {name} tells {model.head.out_features} classes apart, and "
+                f"source_data has {len(images.classes)}; name as source_data what it has learned"
+            )
 
 
 def _checkpoint(name, device):

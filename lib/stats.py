@@ -62,14 +62,19 @@ def tally(differences):
     )
 
 
-def percent(summaries, key):
-    """Return (mean, low, high) in percent of one row of summaries that are indexed by key.
+def triple(summaries, key):
+    """Return (mean, low, high) of one row of summaries that are indexed by key.
 
     What a run has left out is NaN.
     """
     if key not in summaries.index:
         return np.nan, np.nan, np.nan
-    return tuple(100 * summaries.loc[key, ["mean", "low", "high"]])
+    return tuple(summaries.loc[key, ["mean", "low", "high"]])
+
+
+def percent(summaries, key):
+    """Return what `triple` does, in percent."""
+    return tuple(100 * value for value in triple(summaries, key))
 
 
 def in_percent(row):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib import attribution, data, freezing, microcosm
+from lib import attribution, data, freezing, influence, microcosm
 from lib.influence import head_influence, self_influence
 from lib.training import pixels
 from lib.transfer import transfer
@@ -131,6 +131,18 @@ def test_the_source_is_left_unchanged(natural, digits):
     assert all(map(torch.equal, natural.state_dict().values(), before))
 
 
+def test_a_large_head_is_measured_in_single_precision(natural, digits, monkeypatch):
+    settings = {**SETTINGS, "rules": RULES, "seeds": [0]}
+    double = attribution.matches(natural, digits, **settings)
+    predicted = attribution.retrained(natural, digits, rules=RULES, n=30, seeds=[0])[1]
+    monkeypatch.setattr(influence, "DOUBLE", 10)
+    single = attribution.matches(natural, digits, **settings)
+    assert single["match"].tolist() == pytest.approx(double["match"].tolist(), abs=0.021)
+    rows, again, _ = attribution.retrained(natural, digits, rules=RULES, n=30, seeds=[0])
+    assert again.dtype == torch.float32 and rows["spearman"][0] > 0.9
+    torch.testing.assert_close(again.double(), predicted, rtol=0.01, atol=1e-4)
+
+
 def test_targets(tmp_path):
     for cue in microcosm.CUES:
         train, test = attribution.load(cue, 60, 20)
@@ -138,6 +150,9 @@ def test_targets(tmp_path):
         assert not (train.x[:, None] == test.x[None]).flatten(2).all(2).any()
     train, test = attribution.load("faces", 60, 20)
     assert (len(train), len(test)) == (140, 20)
+    for name in ("gratings", "faces"):
+        parts = attribution.load(name, 60, 20, size=40)
+        assert {part.x.shape[1:] for part in parts} == {(3, 40, 40)}
     attribution.known_or_all("target", "all")
     attribution.known_or_all("target", "gratings")
     with pytest.raises(ValueError, match=r"known sets are .*; here also shapes, gratings, all"):

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,13 +28,15 @@ TINY = {
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
     "03_shape_bias": {
         "n_conflicts": 40, "n_tested": 20, "n_few": [10, 12], "subsets": 1, "epochs": 2,
-        "doses": [0.0], "dose_seeds": 1, "target": "faces",
+        "doses": [0.0], "dose_seeds": 1, "target": "faces", "image_size": 36,
     },
     "07_which_source": {
         "n_labelled": 24, "rounds": 1, "depths": [0, 1], "unfrozen_images": 30, "flip_seeds": 1,
         "epochs": 2, "target": "faces",
     },
-    "04_influence": {"target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2},
+    "04_influence": {
+        "target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2, "image_size": 40,
+    },
     "05_what_transfers": {
         "target": "faces", "curve_n": 8, "record_at": [1], "depths": [0, -1], "depth_n": [4, 8],
         "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1, "more_linf": [],
@@ -41,6 +44,7 @@ TINY = {
     },
     "06_features": {
         "n_matched": 10, "n_units": 2, "n_pairs": 2, "n_maps": 4, "path_steps": 3, "judges": 1,
+        "image_size": 40,
     },
 }  # fmt: skip
 
@@ -114,6 +118,17 @@ def errors(path):
     ]
 
 
+def unglued(path):
+    """Name the numbers that the prose quotes and no cell has made."""
+    quoted, made = set(), set()
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            quoted |= set(re.findall(r"\{glue:(?:\w+)\}(?:`| )([^`:\s]+)", cell.source))
+        for output in cell.get("outputs", []):
+            made.add(output.get("metadata", {}).get("scrapbook", {}).get("name"))
+    return quoted - made
+
+
 def test_no_committed_output_is_stale():
     assert book.stale(ROOT) == []
 
@@ -179,7 +194,7 @@ def test_a_chapter_runs_with_other_parameters(name, tmp_path):
     tiny = {**TINY_SOURCE, **TINY[name]}
     done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert errors(out) == []
+    assert errors(out) == [] and unglued(out) == set()
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [0, 1])
@@ -189,7 +204,7 @@ def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
     tiny = {**TINY_SOURCE, **TINY[name], "unfrozen_blocks": unfrozen_blocks}
     done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert errors(out) == []
+    assert errors(out) == [] and unglued(out) == set()
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [1, -1])
@@ -206,16 +221,47 @@ def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfr
 
 def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
     image_folder(tmp_path / "mine")
-    for stimulus in ("left/left1-right2", "left/left2-right1", "right/right4-left4"):
-        file = tmp_path / "stimuli" / f"{stimulus}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40), "olive").save(file)
+    stimuli(tmp_path / "stimuli", "left", "right")
     arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0, "n_few": [4, 8]}
     out = executed(
         tmp_path,
         "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", *flags(arguments),
     )  # fmt: skip
     assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
+    assert unglued(out) == set()
+
+
+def test_chapter_03_asks_checkpoints_about_published_stimuli(tmp_path):
+    image_folder(tmp_path / "mine")
+    stimuli(tmp_path / "stimuli", "cat", "dog")
+    (tmp_path / "to.csv").write_text("source_class,stimulus_class\nleft,dog\nright,cat\n")
+    names = checkpoints(tmp_path, "natural", "l2 1", "l2 3", arch="resnet18", classes=2)
+    arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0, "n_few": [4, 8]}
+    out = executed(
+        tmp_path,
+        "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", "-p", "mapping", "to.csv",
+        *flags({**arguments, "checkpoints": names, "image_size": 64, "unfrozen_blocks": 1}),
+    )  # fmt: skip
+    said = str([cell.get("outputs") for cell in cells_of(out)])
+    assert "ℓ2 3" in said and "cat" in said and "mixed textures" not in said
+    assert "shape alone" in said and unglued(out) == set() and not errors(out)
+
+
+def test_chapter_06_sees_what_checkpoints_see(tmp_path):
+    names = checkpoints(tmp_path, "natural", "linf 0.0157", arch="resnet18")
+    arguments = {**TINY_SOURCE, **TINY["06_features"], "n_matched": 4, "image_size": 64}
+    out = executed(tmp_path, "06", *flags({**arguments, "checkpoints": names}))
+    said = str([cell.get("outputs") for cell in cells_of(out)])
+    assert "ℓ∞ 4/255" in said and "judges of the texture" in said and "mixed textures" not in said
+    assert unglued(out) == set() and not errors(out)
+
+
+def test_checkpoints_of_other_classes_are_one_line(tmp_path):
+    names = checkpoints(tmp_path, "natural", "l2 3", arch="resnet18", classes=4)
+    done = run("06", "-p", "n_source", 60, "-p", "checkpoints", names, cwd=tmp_path)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert done.returncode == 1 and "natural tells 4 classes apart" in line and "has 10" in line
+    assert "Traceback" not in done.stderr
 
 
 def test_chapter_06_takes_photographs(tmp_path):
@@ -226,6 +272,7 @@ def test_chapter_06_takes_photographs(tmp_path):
         "06", "-p", "source_data", "mine", "-p", "path_radius", 0.5, *flags(arguments),
     )  # fmt: skip
     assert "judges of the class" in str([cell.get("outputs") for cell in cells_of(out)])
+    assert unglued(out) == set()
 
 
 def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
@@ -247,6 +294,7 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
 
 # What the protocol leaves open: small files in the place of the published ones, and few images.
 QUICK = {
+    "paper_04": {"n_train": 10, "n_test": 10, "epochs": 2, "flip": 0.2},
     "paper_02": {"n_max": 8, "n_min": 4, "n_all": False, "epochs": 2, "subsets": 1},
     "paper_05": {
         "n_min": 4, "curve_n": 4, "record_at": [1], "depth_n": [4], "epochs": 2, "depth_epochs": 1,
@@ -255,26 +303,24 @@ QUICK = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("arch", "size"), [("resnet18", 64), pytest.param("resnet50", 224, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("size", [64, pytest.param(224, marks=pytest.mark.long)])
 @pytest.mark.parametrize("protocol", QUICK)
-def test_the_protocol_of_the_paper_runs_on_published_files(tmp_path, protocol, arch, size):
+def test_the_protocol_of_the_paper_runs_on_published_files(tmp_path, protocol, size):
+    # Influence through a block takes the longer the more channels it has.
+    small = "mobilenet_v2" if protocol == "paper_04" else "resnet18"
+    arch = "resnet50" if size == 224 else small
     image_folder(tmp_path / "mine", each=10)
-    names = []
-    for seed, constraint in enumerate(("natural", "l2 3", "linf 0.0157")):
-        path = published_file(tmp_path / f"{seed}.ckpt", f"torchvision:{arch}", seed)
-        names.append(f"{constraint}=torchvision:{arch}:{path.name}")
+    names = checkpoints(tmp_path, "natural", "l2 3", "linf 0.0157", arch=arch)
     given = {**QUICK[protocol], "n_source": 20, "image_size": size}
-    if arch == "resnet18":  # has eight blocks
+    if arch == small:  # has fewer blocks
         given |= {"unfrozen_blocks": 1} | ({"depths": [0, 1]} if protocol == "paper_05" else {})
     out = executed(
         tmp_path,
         protocol[-2:], "-f", ROOT / "data" / "protocols" / f"{protocol}.yaml", "-p", "target",
-        "mine", "-p", "checkpoints", ", ".join(names), *flags(given),
+        "mine", "-p", "checkpoints", names, *flags(given),
     )  # fmt: skip
     said = str([cell.get("outputs") for cell in cells_of(out)])
-    assert "ℓ2 3" in said and "ℓ∞ 4/255" in said and not errors(out)
+    assert "ℓ2 3" in said and "ℓ∞ 4/255" in said and not errors(out) and unglued(out) == set()
 
 
 @pytest.mark.parametrize("protocol", QUICK)
@@ -288,12 +334,21 @@ def test_a_protocol_names_parameters_of_its_chapter_and_published_files(protocol
         set(data.targets(given["target"])) and data.known_targets("target", given["target"]) is None
     )
     kinds = {type(value) for value in given.values()}
-    assert kinds <= {int, bool, str, list}
+    assert kinds <= {int, float, bool, str, list}
 
 
-def published_file(path, arch, seed):
+def checkpoints(folder, *constraints, arch, classes=10):
+    """Write a file of each constraint, and name them as the parameter `checkpoints` does."""
+    names = []
+    for seed, constraint in enumerate(constraints):
+        path = published_file(folder / f"{seed}.ckpt", f"torchvision:{arch}", seed, classes)
+        names.append(f"{constraint}=torchvision:{arch}:{path.name}")
+    return ", ".join(names)
+
+
+def published_file(path, arch, seed, classes):
     """Write random weights as the published checkpoints hold theirs."""
-    model = models.build(arch, 10, seed=seed)
+    model = models.build(arch, classes, seed=seed)
     weights = model.state_dict()
     named = {
         f"module.{prefix}.{name}": weights[key]
@@ -314,6 +369,14 @@ def image_folder(path, classes=("left", "right"), each=8):
             pixels = rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(path / name / f"{i}.png")
     return path
+
+
+def stimuli(folder, one, other):
+    """Write stimuli of two classes, named and laid out as the published ones."""
+    for shape, texture, n in ((one, other, 1), (one, other, 2), (other, one, 3)):
+        file = folder / shape / f"{shape}{n}-{texture}{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "olive").save(file)
 
 
 BAD = {

@@ -34,6 +34,13 @@ def mixed():
     return images, phase_against_amplitude(images, 50, 1)
 
 
+def test_drawn_conflicts_have_the_size_asked_for():
+    small, large = drawn(12, 4), drawn(12, 4, size=64)
+    for name in ("x", "shape_alone", "texture_alone"):
+        assert getattr(large, name).shape == (12, 3, 64, 64)
+    assert torch.equal(large.shape, small.shape) and torch.equal(large.texture, small.texture)
+
+
 def test_phase_and_amplitude_come_from_the_two_images(mixed):
     images, found = mixed
     assert (found.shape != found.texture).all() and found.classes == images.classes

@@ -101,6 +101,15 @@ def test_conflicts_by_name(kind, world):
     assert torch.equal(found.x, made.x) and mapping is None
 
 
+def test_conflicts_have_the_size_of_the_images(tmp_path):
+    images = data.load("microcosm", n=20, size=40)
+    assert pulled_apart("drawn", images, 20)[0].x.shape == (20, 3, 40, 40)
+    assert pulled_apart("phase", images, 20)[0].x.shape == (20, 3, 40, 40)
+    (tmp_path / "star").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "star" / "star1-disc2.png")
+    assert pulled_apart(str(tmp_path), images, 20)[0].x.shape == (1, 3, 40, 40)
+
+
 def test_published_conflicts_by_folder(tmp_path, world):
     (tmp_path / "star").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "star" / "star1-disc2.png")

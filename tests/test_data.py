@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from lib import data, decoded, downloads, microcosm, pictures
-from lib.data import choose, doubling, load, subset
+from lib.data import choose, doubling, load, sample, subset
 from lib.images import Images
 
 RED = (200, 30, 30)
@@ -94,6 +94,18 @@ def test_a_smaller_choice_lies_within_a_larger_one():
     assert len(set(chosen)) > 15
     part = subset(images, 6, 4)
     assert torch.equal(part.x[:, 0, 0, 0].long(), choose(images, 6, 4))
+
+
+def test_a_sample_may_be_smaller_than_the_number_of_classes():
+    images = load("digits")
+    for n in (10, 25, len(images)):
+        assert torch.equal(sample(images, n, 4).x, subset(images, n, 4).x)
+    few = sample(images, 4, 4)
+    assert len(few.y.unique()) == 4 and few.classes == images.classes
+    assert torch.equal(few.x, subset(images, 10, 4).x[:4])
+    for n in (0, len(images) + 1):
+        with pytest.raises(ValueError, match=f"n is {n}; allowed are 1 to {len(images)}"):
+            sample(images, n, 4)
 
 
 def test_load_chooses_alike():

@@ -79,6 +79,16 @@ def test_predicted_and_actual_on_one_scale(ax):
     assert ticks == ["-0.1", "0", "0.1"] and ax.get_xlim() == ax.get_ylim()
 
 
+def test_of_very_many_pairs_some_are_drawn(ax, monkeypatch):
+    monkeypatch.setattr(influence_plots, "POINTS", 50)
+    predicted, actual = np.arange(400.0).reshape(20, 20), np.arange(400.0, 800).reshape(20, 20)
+    influence_plots.predicted_against_actual(predicted, actual, "natural", ax)
+    points = np.asarray(ax.collections[0].get_offsets())
+    assert len(points) == len(np.unique(points[:, 0])) == 50
+    assert (points[:, 1] - points[:, 0] == 400).all()  # pairs stay together
+    assert len(np.unique(points[:, 0] % 20)) > 10  # of all columns
+
+
 def test_found_against_checked(ax):
     rows = frame(
         source=["natural"] * 4, ranking=["self-influence"] * 2 + ["loss"] * 2,

@@ -5,6 +5,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from lib import likeness, microcosm, models, training
+from lib.images import scale
 
 
 class Says(nn.Module):
@@ -56,6 +57,16 @@ def test_lessons_are_noisy_to_different_degrees():
     assert float(residue.min()) < 0.01 and 0.08 < float(residue.max()) < 0.11
     assert float(residue.mean()) == pytest.approx(0.05, abs=0.007)
     assert torch.equal(likeness.lessons("shape", 300, 7).x, noisy.x)
+
+
+def test_lessons_of_another_size_are_scaled_before_the_noise_is_added():
+    small = likeness.lessons("texture", 20, 7, spread=0)
+    large = likeness.lessons("texture", 20, 7, spread=0, size=48)
+    assert torch.equal(large.x, scale(small.x, 48)) and torch.equal(large.y, small.y)
+    noisy = likeness.lessons("texture", 300, 7, size=48).x.double()
+    clean = likeness.lessons("texture", 300, 7, spread=0, size=48).x.double()
+    neighbours = (noisy - clean)[..., :-1].flatten(), (noisy - clean)[..., 1:].flatten()
+    assert abs(np.corrcoef(*neighbours)[0, 1]) < 0.1
 
 
 def test_a_judge_learns_its_cue_and_not_the_other():
@@ -138,6 +149,13 @@ def test_masks_cover_the_shape_and_nothing_else():
     y = microcosm.draw(500, seed).y
     area = likeness.masks(500, seed).double().mean((1, 2))
     assert float(area[y == 8].mean()) < float(area[y == 0].mean())
+
+
+def test_masks_of_another_size_cover_the_same():
+    small, large = likeness.masks(40, 3), likeness.masks(40, 3, size=64)
+    assert large.shape == (40, 64, 64)
+    agree = (large[:, ::2, ::2] == small).double().mean()
+    assert float(agree) > 0.95
 
 
 def test_concentration():

@@ -23,6 +23,17 @@ def test_the_first_of_a_longer_draw_are_those_of_a_shorter_one():
         assert same(draw(n, 3), long[:n])
 
 
+def test_what_is_drawn_is_scaled_to_the_size_asked_for():
+    drawn, larger = draw(BLOCK + 2, 3), draw(BLOCK + 2, 3, size=40)
+    assert larger.x.shape[2:] == (40, 40) and torch.equal(larger.y, drawn.y)
+    expected = torch.nn.functional.interpolate(drawn.x.float(), (40, 40), mode="bilinear")
+    assert (larger.x.float() - expected).abs().max() < 1
+    assert same(draw(BLOCK + 2, 3, size=32), drawn)
+    again = microcosm.one_cue("gratings", 30, 4, size=40)
+    assert again.x.shape[2:] == (40, 40)
+    assert torch.equal(again.y, microcosm.one_cue("gratings", 30, 4).y)
+
+
 def test_balanced_within_each_block():
     y = draw(2 * BLOCK, 5).y
     assert y[:BLOCK].bincount().tolist() == [BLOCK // 10] * 10

@@ -86,6 +86,8 @@ def test_a_ladder_has_controls_for_each_of_its_seeds():
         ours, expected = found[sources.name(c, e), s], ladder[c, e, s][0]
         assert torch.equal(ours.head.weight, expected.head.weight)
     assert not torch.equal(found["untrained", 0].head.weight, found["untrained", 1].head.weight)
+    without, _ = starts.of_ladder(train, test, rungs, range(2), controls=False, **settings)
+    assert list(without) == list(found)[:4]
 
 
 def test_checkpoints_take_the_place_of_a_ladder(tmp_path):
@@ -102,3 +104,14 @@ def test_checkpoints_take_the_place_of_a_ladder(tmp_path):
     expected = models.build("small_resnet", 4, seed=2).head.weight
     assert torch.equal(found["ℓ2 0.5", 0].head.weight, expected)
     assert not any(model.training for model in found.values())
+
+
+def test_heads_of_other_classes_are_refused():
+    faces = data.load("faces", "test", n=20)
+    networks = {
+        ("natural", 0): models.build("small_resnet", 2),
+        ("ℓ2 3", 0): models.build("torchvision:mobilenet_v2", 4),
+    }
+    starts.check_heads({("natural", 0): networks["natural", 0]}, faces)
+    with pytest.raises(ValueError, match=r"network ℓ2 3 tells 4 classes apart, .* has 2; name"):
+        starts.check_heads(networks, faces)

@@ -13,6 +13,7 @@ from lib.stats import (
     resampled,
     summary,
     tally,
+    triple,
     verdict,
 )
 
@@ -219,6 +220,16 @@ def test_percent():
     rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
     assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))
     assert np.isnan(percent(rows.set_index("source"), "left out")).all()
+
+
+def test_triple():
+    rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
+    assert triple(rows.set_index("source"), "b") == (0.1, 0.05, 0.9)
+    assert np.isnan(triple(rows.set_index("source"), "left out")).all()
+    pairs = rows.assign(n=3).set_index(["source", "n"])
+    assert triple(pairs, ("a", 3)) == (0.5, 0.05, 0.9) and np.isnan(triple(pairs, ("a", 4))).all()
+    for key in ("a", ("a", 3), 0.0):  # a run may have left out everything
+        assert np.isnan(triple(pd.DataFrame(), key)).all()
 
 
 def test_a_share_does_not_leave_its_limits():
