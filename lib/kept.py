@@ -55,13 +55,15 @@ def collect(function, plan, *, label, device="cpu", file="", noted=None):
     return rows.drop(columns=noted, errors="ignore")
 
 
-def write(frame, file, *, noted=None, device="cpu"):
+def write(parts, file, *, noted=None, device="cpu"):
     """Write rows that were measured at once, with what they were measured on.
 
-    frame: DataFrame. file, noted: as in `collect`; a file that is there is replaced. device: where
-    they were computed. Raises ValueError as `check` does.
+    parts: {experiment: DataFrame}, of any columns; the experiment becomes one of them. file, noted:
+    as in `collect`; a file that is there is replaced. device: where the rows were computed. Raises
+    ValueError as `check` does.
     """
-    rows = frame.assign(**(noted or {}), **_here(device))
+    rows = pd.concat([part.assign(experiment=name) for name, part in parts.items()])
+    rows = rows.assign(**(noted or {}), **_here(device))
     files.replace(check(file), rows.to_csv(index=False))
 
 

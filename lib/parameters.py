@@ -22,15 +22,15 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
-def check(namespace: dict, /, **rules) -> None:
+def check(namespace: dict, /, **rules) -> dict:
     """Hold the parameters among `namespace`, a kernel's globals(), against one rule for each name.
 
     papermill makes a variable of every name it is given, misspelt or not: so in a fresh kernel any
     plain value that has no rule is a mistake. When the cell is run again by hand, the chapter's own
     variables are there too, and only the rules are checked.
 
-    Raises ParameterError, in one line, for a name without a rule, a rule without its parameter, and
-    a value that its rule refuses.
+    Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
+    without a rule, a rule without its parameter, and a value that its rule refuses.
     """
     if CHECKED not in namespace:
         for name, value in namespace.items():
@@ -47,6 +47,7 @@ def check(namespace: dict, /, **rules) -> None:
         except (ValueError, OSError) as error:
             raise ParameterError(f"{name}: {error}") from error
     namespace[CHECKED] = True
+    return {name: namespace[name] for name in rules}
 
 
 @contextlib.contextmanager

@@ -34,6 +34,10 @@ RULES = {
     "device": one_of("auto", "cpu", "cuda"),
 }
 """What `lib.parameters.check` allows for the parameters by which every chapter chooses sources."""
+NOTED = (
+    "source_data", "n_source", "source_epochs", "attack_steps", "checkpoints", "image_size",
+)  # fmt: skip
+"""Those that say how the sources were made, besides what the rows of every chapter say."""
 
 
 def source(
@@ -101,6 +105,11 @@ def name(constraint, eps):
     if constraint == "natural":
         return constraint
     return f"ℓ2 {eps:g}" if constraint == "l2" else f"ℓ∞ {round(255 * eps, 2):g}/255"
+
+
+def noted(given):
+    """Choose from a chapter's parameters, {name: value}, those of NOTED that it has."""
+    return {name: given[name] for name in NOTED if name in given}
 
 
 def rungs(l2, linf):

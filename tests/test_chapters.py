@@ -10,6 +10,7 @@ from pathlib import Path
 import forge
 import nbformat
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 import torch
@@ -202,9 +203,12 @@ def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
     name = "04_influence"
     out = tmp_path / "out.ipynb"
     tiny = {**TINY_SOURCE, **TINY[name], "unfrozen_blocks": unfrozen_blocks}
-    done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
+    file = str(tmp_path / "rows.csv")
+    done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny, rows_file=file)
     assert done.returncode == 0, done.stderr[-2000:]
     assert errors(out) == [] and unglued(out) == set()
+    measured = {"matches", "retrained", "random labels", "wrong labels"}
+    assert set(pd.read_csv(file)["experiment"]) == measured
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [1, -1])
@@ -214,9 +218,12 @@ def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfr
     out = executed(
         tmp_path,
         "02", "-p", "target", "my images", "-p", "unfrozen_blocks", unfrozen_blocks,
-        *flags(arguments),
+        "-p", "rows_file", "rows.csv", *flags(arguments),
     )  # fmt: skip
     assert folder.name in str(nbformat.read(out, as_version=4))
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert set(rows["target"]) == {folder.name} and set(rows["n_source"]) == {60}
+    assert {"natural", "ℓ2 0.25", "untrained", "from scratch"} == set(rows["source"])
 
 
 def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
@@ -225,8 +232,11 @@ def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
     arguments = {**TINY_SOURCE, **TINY["03_shape_bias"], "n_source": 0, "n_few": [4, 8]}
     out = executed(
         tmp_path,
-        "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", *flags(arguments),
+        "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli",
+        "-p", "rows_file", "rows.csv", *flags(arguments),
     )  # fmt: skip
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert set(rows["experiment"]) == {"bias", "transfer", "cues"}
     assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
     assert unglued(out) == set()
 
@@ -323,12 +333,24 @@ def test_the_protocol_of_the_paper_runs_on_published_files(tmp_path, protocol, s
     assert "ℓ2 3" in said and "ℓ∞ 4/255" in said and not errors(out) and unglued(out) == set()
 
 
-@pytest.mark.parametrize("protocol", QUICK)
-def test_a_protocol_names_parameters_of_its_chapter_and_published_files(protocol):
+def given_by(protocol):
+    """Read a protocol, whose names are all parameters of its chapter."""
     (name,) = [name for name in CHAPTERS if name.startswith(protocol[-2:])]
     text = (ROOT / "data" / "protocols" / f"{protocol}.yaml").read_text(encoding="utf-8")
     given = yaml.safe_load(text)
     assert set(given) <= set(defaults(name))
+    return given
+
+
+def test_the_protocols_of_photographs_start_from_the_same_sources():
+    found = [given_by(f"photographs_{chapter}") for chapter in ("02", "03", "04")]
+    shared = ("n_source", "source_epochs", "l2", "linf", "seeds")
+    assert len({str([given[name] for name in shared]) for given in found}) == 1
+
+
+@pytest.mark.parametrize("protocol", QUICK)
+def test_a_protocol_names_parameters_of_its_chapter_and_published_files(protocol):
+    given = given_by(protocol)
     assert set(parameters.listed(given["checkpoints"])) <= set(published.published())
     assert (
         set(data.targets(given["target"])) and data.known_targets("target", given["target"]) is None

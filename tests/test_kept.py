@@ -62,9 +62,12 @@ def test_every_row_says_what_it_was_measured_on(tmp_path):
     for column, value in provenance.versions().items():
         assert set(rows[column].astype(str)) == {value}
     assert {"date", "commit", "device", "code"} <= set(rows.columns)
-    kept.write(rows[["value"]], tmp_path / "once.csv", noted={"n": 7})
+    parts = {"one": rows[["value"]], "other": rows[["third"]]}
+    kept.write(parts, tmp_path / "once.csv", noted={"n": 7})
     once = pd.read_csv(tmp_path / "once.csv")
-    assert list(once["value"]) == list(rows["value"]) and set(once["n"]) == {7}
+    one = once[once["experiment"] == "one"]
+    assert list(one["value"]) == list(rows["value"]) and set(once["n"]) == {7}
+    assert len(once) == 2 * len(rows) and one["third"].isna().all()
     assert {"date", "commit", "torch"} <= set(once.columns)
 
 

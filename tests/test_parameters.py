@@ -41,8 +41,8 @@ def fresh(**changes):
     return kernel | {"check": check, "Path": type, "quit": object()} | DEFAULTS | changes
 
 
-def test_defaults_pass():
-    check(fresh(), **RULES)
+def test_defaults_pass_and_are_returned():
+    assert check(fresh(), **RULES) == DEFAULTS
 
 
 @pytest.mark.parametrize(

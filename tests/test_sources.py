@@ -444,3 +444,9 @@ def test_the_rung_that_stands_for_the_others():
     assert sources.representative(of_linf) == ("linf", 0.02)
     with pytest.raises(ValueError, match="no source is robust"):
         sources.representative([("natural", 0.0)])
+
+
+def test_what_is_noted_of_a_chapters_parameters():
+    given = {"source_data": "microcosm", "n_source": 60, "target": "faces", "image_size": 32}
+    assert sources.noted(given) == {"source_data": "microcosm", "n_source": 60, "image_size": 32}
+    assert set(sources.NOTED) - {"checkpoints", "image_size"} <= set(sources.RULES)
