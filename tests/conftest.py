@@ -1,6 +1,11 @@
 """What several tests share: a small microcosm, and two small networks trained on it."""
 
+import os
+
 import pytest
+
+# Several processes test at once: more than one thread each, and they slow one another down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
