@@ -240,7 +240,7 @@ def test_chapter_03_asks_checkpoints_about_published_stimuli(tmp_path):
     out = executed(
         tmp_path,
         "03", "-p", "source_data", "mine", "-p", "conflicts", "stimuli", "-p", "mapping", "to.csv",
-        *flags({**arguments, "checkpoints": names, "image_size": 64, "unfrozen_blocks": 1}),
+        *flags({**arguments, "checkpoints": names, "unfrozen_blocks": 1}),
     )  # fmt: skip
     said = str([cell.get("outputs") for cell in cells_of(out)])
     assert "ℓ2 3" in said and "cat" in said and "mixed textures" not in said
@@ -249,7 +249,7 @@ def test_chapter_03_asks_checkpoints_about_published_stimuli(tmp_path):
 
 def test_chapter_06_sees_what_checkpoints_see(tmp_path):
     names = checkpoints(tmp_path, "natural", "linf 0.0157", arch="resnet18")
-    arguments = {**TINY_SOURCE, **TINY["06_features"], "n_matched": 4, "image_size": 64}
+    arguments = {**TINY_SOURCE, **TINY["06_features"], "n_matched": 4}
     out = executed(tmp_path, "06", *flags({**arguments, "checkpoints": names}))
     said = str([cell.get("outputs") for cell in cells_of(out)])
     assert "ℓ∞ 4/255" in said and "judges of the texture" in said and "mixed textures" not in said
