@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("site")  # the book is built once, for all of them
+
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "_extra" / "vendor"
 BUILD = "from jupyter_book.cli.main import main; main()"
