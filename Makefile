@@ -8,7 +8,7 @@ python = "$(if $(VENV),$(VENV)/bin/python,$(or $(PYTHON),python3))"
 ready = sh tools/environment.sh
 
 .NOTPARALLEL:
-.PHONY: help book test chapters run tune bench lint clean clean-cache
+.PHONY: help book test chapters run tune bench lint counts clean clean-cache
 
 help:  ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -26,7 +26,7 @@ chapters:  ## Refresh the committed outputs of chapters whose code has changed; 
 	@$(ready) book
 	@$(python) -m lib.book refresh $(if $(filter-out 0,$(FRESH)),--fresh)
 
-run:  ## Run one chapter with other parameters: make run CHAPTER=02 ARGS="-p target faces"
+run:  ## Run one chapter with other parameters, into a notebook and a page: make run CHAPTER=02 ARGS="-p target faces"
 	@test -n "$(CHAPTER)" || { echo 'Which chapter? make run CHAPTER=02 ARGS="-p target faces"'; exit 1; }
 	@$(ready) book
 	@$(python) -m lib.book run "$(CHAPTER)" $(ARGS)
@@ -34,19 +34,24 @@ run:  ## Run one chapter with other parameters: make run CHAPTER=02 ARGS="-p tar
 tune:  ## Fine-tune a source to a folder and save it: make tune TARGET=FOLDER SOURCE="l2 0.5" OUT=mine.pt2
 	@test -n "$(TARGET)" -a -n "$(SOURCE)" -a -n "$(OUT)" || { echo 'Which? make tune TARGET=FOLDER SOURCE="l2 0.5" OUT=mine.pt2'; exit 1; }
 	@$(ready) book
-	@$(python) -m lib.tuned fit "$(TARGET)" --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
+	@$(python) -m lib.advisor fit "$(TARGET)" --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
 bench:  ## Measure speed beside its floors and peers; ARGS="pgd" for one claim, "--whole" for make book too
 	@$(ready) bench
 	@$(python) -m benchmarks $(or $(ARGS),--out benchmarks/results.md)
 
-lint:  ## Check style and formatting
+lint:  ## Check style, formatting and types
 	@$(ready) test
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
+	@$(python) -m mypy lib
+
+counts:  ## Count lines and words of the chapters, and lines of lib; ARGS=FOLDER for other notebooks
+	@$(ready) test
+	@$(python) tests/counts.py $(ARGS)
 
 clean:  ## Remove built pages, single runs and caches of tools; trained sources and .venv stay
-	rm -rf _build .pytest_cache .ruff_cache *.egg-info runs/*
+	rm -rf _build .mypy_cache .pytest_cache .ruff_cache *.egg-info runs/*
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 clean-cache:  ## Remove the trained sources and decoded images in data/cache; downloads stay

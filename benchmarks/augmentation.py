@@ -8,7 +8,8 @@ images, shown beside the time; no aim is set, since how many are enough depends 
 import torch
 
 from benchmarks.measure import race, row
-from lib import data, microcosm, sources
+from lib import datasets, microcosm
+from lib.studies import pretrained
 from lib.transfer import transfer
 
 SETTINGS = {"lr": 0.1, "batch_size": 128, "weight_decay": 5e-4, "augment": "paper"}
@@ -18,7 +19,7 @@ def rows(quick=False):
     """Measure heads on one view, ten and a hundred of each image."""
     n, epochs, views = (20, 4, (1, 4)) if quick else (128, 100, (1, 10, 100))
     torch.set_num_threads(1)
-    source = sources.untrained(data.load("microcosm", n=500))
+    source = pretrained.untrained(datasets.load("microcosm", n=500))
     target = microcosm.draw(500, 40), microcosm.draw(500, 41)  # a target in colour
     settings = {"n": n, "epochs": epochs, "seeds": range(1 if quick else 3), **SETTINGS}
 

@@ -15,12 +15,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import race, row
-from lib import data, models, sources
+from lib import datasets
 from lib.freezing import freeze, split
-from lib.heads import fit_heads
-from lib.tails import freeze_below
+from lib.images import subset
+from lib.studies import pretrained
 from lib.training import accuracy, descend, pixels, thirds
 from lib.transfer import transfer
+from lib.tuning import Recipe, fit_heads, freeze_below
+from lib.zoo import models
 
 SETTINGS = {"lr": 0.1, "batch_size": 128, "weight_decay": 5e-4}
 
@@ -41,7 +43,7 @@ def naive(source, target, n, unfrozen_blocks, seeds, epochs):
     shares = []
     for seed in seeds:
         model = whole_network(source, len(train.classes), unfrozen_blocks, seed)
-        images = data.subset(train, n, seed)
+        images = subset(train, n, seed)
         descend(
             model, images.x, images.y, epochs=epochs, seed=seed, schedule=thirds,
             prepare=lambda x, y, step: pixels(x), **SETTINGS,
@@ -72,8 +74,9 @@ def operations(source, unfrozen_blocks, size=32):
 
 def together(heads, features, y, epochs):
     """Train the heads side by side; return the mean training accuracy of their last epoch."""
-    settings = {"epochs": epochs, "seeds": range(len(heads)), "schedule": thirds, **SETTINGS}
-    return float(fit_heads(heads, features, y, **settings)[1].mean())
+    tails, recipe = [nn.Sequential(head) for head in heads], Recipe(epochs, **SETTINGS)
+    tuned = fit_heads(tails, features, y, recipe, seeds=range(len(heads)))
+    return statistics.fmean(share for _, share in tuned)
 
 
 def one_by_one(heads, features, y, epochs):
@@ -95,8 +98,8 @@ def rows(quick=False):
     """Measure models alone and several of one source, tails of one block, and heads together."""
     n, epochs, count, rounds = (32, 3, 3, 1) if quick else (128, 150, 20, 3)
     torch.set_num_threads(1)
-    source = sources.untrained(data.load("microcosm", n=500))
-    target = data.load("digits"), data.load("digits", "test")
+    source = pretrained.untrained(datasets.load("microcosm", n=500))
+    target = datasets.load("digits"), datasets.load("digits", "test")
     found = [
         beside_naive("small_resnet", source, target, n, *case, epochs, rounds)
         for case in ((0, 1), (0, 4), (1, 1))
@@ -104,7 +107,7 @@ def rows(quick=False):
     if not quick:
         # The paper's network and size; as many epochs as the naive loop can have in a minute.
         large = models.build("resnet50", 10).eval()
-        images = data.load("microcosm", n=20, size=224)
+        images = datasets.load("microcosm", n=20, size=224)
         found += [
             beside_naive("ResNet-50 at 224 pixels", large, (images, images), 10, 1, 1, 40, 1),
             floating_point("resnet18", 32),
@@ -138,7 +141,7 @@ def floating_point(arch, size):
 
 def many_heads(source, target, n, epochs, count, rounds):
     """Measure heads on subsets of one target, trained together and one after another."""
-    train = data.subset(target[0], n, seed=0)
+    train = subset(target[0], n, seed=0)
     _, (below,) = freeze_below(source, 0, [train])
     features = below.expand(count, *below.shape)
     with torch.random.fork_rng(devices=[]):

@@ -17,9 +17,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.measure import race, row
-from lib import decoded
-from lib.data import load
-from lib.folders import list_folder
+from lib.datasets import decoded, load
+from lib.datasets.folders import list_files
 
 CLASSES = 10
 
@@ -60,7 +59,7 @@ def rows(quick=False):
         once, first = race(
             {"peer": lambda: peer(root, size), "first": lambda: load(root, size=size)}, 1
         )
-        files, *_ = list_folder(root, "train")
+        files, *_ = list_files(root, "train")
         (stored,) = decoded.CACHE.glob("*.npy")
         functions = {
             "files": lambda: read(files),

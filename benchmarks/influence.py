@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import row
 from lib.influence import head_influence
-from lib.retraining import fit_to_optimum, leave_one_out
+from lib.studies.retraining import fit_to_optimum, leave_one_out
 
 DAMPING = 0.005
 SIZES = {"paper": (3200, 10_000, 2048), "small": (500, 200, 256), "tiny": (60, 20, 8)}
@@ -68,7 +68,7 @@ def by_lib(head, train, test):
 
 def by_kronfluence(head, train, test):
     """Take EK-FAC, through the call of lib for longer tails."""
-    from lib.ekfac import tail_influence
+    from lib.studies.ekfac import tail_influence
 
     # With a layer in front that does nothing it no longer counts as a head alone.
     return tail_influence(nn.Sequential(nn.Identity(), head), *train, *test, damping=DAMPING)

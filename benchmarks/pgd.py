@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import race, row
-from lib.attacks import L2, Linf, badness, pgd
-from lib.models import build, choose_device
+from lib.attacks import L2, Linf, pgd
+from lib.networks import choose_device
+from lib.zoo.models import build
 
 
 def floor(model, x, y, steps):
@@ -83,7 +84,8 @@ def rows(quick=False):
     floor(model, x, y, 1)  # which warms up
     seconds, results = race(functions, rounds)
     del results["floor"]
-    loss = {key: float(badness(model, x_adv, y)[:, 1].mean()) for key, x_adv in results.items()}
+    with torch.no_grad():
+        loss = {key: float(cross_entropy(model(x_adv), y)) for key, x_adv in results.items()}
     for ball in (L2(0.5), Linf(8 / 255)):
         ours, norm = ("lib", ball), {L2: "ℓ2", Linf: "ℓ∞"}[type(ball)]
         what = f"PGD, {norm}, K = {steps}, {arch}, {batch} images"

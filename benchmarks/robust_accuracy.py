@@ -13,8 +13,9 @@ from benchmarks.measure import race, row
 from benchmarks.pgd import rivals
 from lib.attacks import L2, equal_steps, long_then_short
 from lib.microcosm import draw
-from lib.models import build, choose_device
+from lib.networks import choose_device
 from lib.training import fit, pixels, robust_accuracy
+from lib.zoo.models import build
 
 BATCH = 500
 

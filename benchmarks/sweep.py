@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import race, row
-from lib import data, sources
+from lib import datasets
+from lib.studies import pretrained
 from lib.transfer import transfer
 
 FACTORS = (1, 2, 4, 8, 16)
@@ -32,8 +33,8 @@ def held():
 def rows(quick=False):
     """Measure memory, then each of the three factors."""
     torch.set_num_threads(1)
-    source = sources.untrained(data.load("microcosm", n=500))
-    target = data.load("microcosm", n=4096), data.load("microcosm", "test", n=100)
+    source = pretrained.untrained(datasets.load("microcosm", n=500))
+    target = datasets.load("microcosm", n=4096), datasets.load("microcosm", "test", n=100)
     return [memory(source, target, 4 if quick else 200), *scaling(source, target, quick)]
 
 

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import race, row
 from lib.attacks import input_gradient
-from lib.models import build, choose_device
+from lib.networks import choose_device
+from lib.zoo.models import build
 
 
 def networks(arch):

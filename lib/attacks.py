@@ -1,109 +1,112 @@
 """Projected gradient descent in the ℓ2 and ℓ∞ balls of pixel space."""
 
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 
 @dataclass(frozen=True)
-class L2:
-    """The ball ‖δ‖₂ ≤ eps, per image over all its pixels; eps in pixels of [0, 1]."""
-
+class _Radius:
     eps: float
 
-    def __post_init__(self):
-        _check_eps(self.eps)
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps < float("inf"):
+            raise ValueError(f"eps is {self.eps}; allowed are 0 and more, in pixels of [0, 1]")
 
-    def random_start(self, x, generator=None):
+
+class L2(_Radius):
+    """The ball ‖δ‖₂ ≤ eps, per image over all its pixels; eps in pixels of [0, 1]."""
+
+    def random_start(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw δ uniformly from the ball: a direction, and a radius of density ∝ r^(d − 1)."""
         direction = _unit(torch.randn(x.shape, generator=generator).to(x.device))
         radius = torch.rand(len(x), 1, 1, 1, generator=generator).to(x.device)
         return self.eps * radius ** (1 / x.shape[1:].numel()) * direction
 
-    def ascent(self, gradient):
+    def ascent(self, gradient: Tensor) -> Tensor:
         """Return the direction of steepest ascent: the gradient over its own norm."""
         return _unit(gradient)
 
-    def project(self, delta):
+    def project(self, delta: Tensor) -> Tensor:
         """Return the point of the ball nearest to δ."""
         return delta * (self.eps / _positive_norm(delta)).clamp_max(1)
 
 
-@dataclass(frozen=True)
-class Linf:
+class Linf(_Radius):
     """The ball max |δ| ≤ eps; eps in pixels of [0, 1], as in 8/255."""
 
-    eps: float
-
-    def __post_init__(self):
-        _check_eps(self.eps)
-
-    def random_start(self, x, generator=None):
+    def random_start(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw δ uniformly from the ball."""
         return self.eps * (2 * torch.rand(x.shape, generator=generator).to(x.device) - 1)
 
-    def ascent(self, gradient):
+    def ascent(self, gradient: Tensor) -> Tensor:
         """Return the direction of steepest ascent: the gradient's signs."""
         return gradient.sign()
 
-    def project(self, delta):
+    def project(self, delta: Tensor) -> Tensor:
         """Return the point of the ball nearest to δ."""
         return delta.clamp(-self.eps, self.eps)
 
 
-BALLS = {"l2": L2, "linf": Linf}
+Ball = L2 | Linf
+BALLS: dict[str, type[L2] | type[Linf]] = {"l2": L2, "linf": Linf}
 """The balls by the names of their norms."""
 
 
-def pgd(model, x, y, ball, *, steps, alpha=None, random_start=True, restarts=1, seed=0):
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    steps: int,
+    alpha: float | Sequence[float] | None = None,
+    random_start: bool = True,
+    seed: int = 0,
+) -> Tensor:
     """Search the ball around each image for the point of highest loss.
 
     Projected gradient descent (Madry et al., 2018, section 2.1).
 
     model: maps (N, C, H, W) in [0, 1] to logits (N, K); attacked in eval
     mode, left in its own. x: float (N, C, H, W) in [0, 1]. y: int64 (N,).
-    ball: L2(eps) or Linf(eps). steps: gradient steps, 0 or more. alpha: step
-    size in pixels, the same for all steps or one for each; None is
-    2.5 · eps / steps. random_start: begin at a random point of the ball,
-    else at x. restarts: independent searches; of each image the worst case
-    is kept: a misclassified point before any other, then the higher loss.
-    seed: of the random starts.
+    steps: gradient steps, 0 or more. alpha: step size in pixels, the same
+    for all steps or one for each; None is 2.5 · eps / steps. random_start:
+    begin at a random point of the ball, drawn by `seed`, else at x.
 
     Returns x_adv, float (N, C, H, W), inside the ball and [0, 1].
-    Raises ValueError for steps < 0, restarts < 1, alpha < 0, a number of
-    alphas other than that of steps, or pixels outside [0, 1].
+    Raises ValueError for steps < 0, alpha < 0, a number of alphas other
+    than that of steps, or pixels outside [0, 1].
     """
-    alphas = _step_sizes(alpha, ball, steps)
-    _check_search(x, steps, alphas, restarts)
-    generator = torch.Generator().manual_seed(seed)
-    worst = None
+    alphas = _step_sizes(x, ball, steps, alpha)
     with evaluating(model):
-        for _ in range(restarts):
-            delta = ball.random_start(x, generator) if random_start else torch.zeros_like(x)
+        delta = torch.zeros_like(x)
+        if random_start:
+            delta = ball.random_start(x, torch.Generator().manual_seed(seed))
+        x_adv = (x + delta).clamp(0, 1)
+        for size in alphas:
+            gradient = input_gradient(model, x_adv, y)
+            delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
             x_adv = (x + delta).clamp(0, 1)
-            for size in alphas:
-                gradient = input_gradient(model, x_adv, y)
-                delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
-                x_adv = (x + delta).clamp(0, 1)
-            if restarts == 1:
-                return x_adv
-            worst = _worse(worst, (x_adv, badness(model, x_adv, y)))
-    return worst[0]
+    return x_adv
 
 
-def survives(model, x, y, ball, *, steps, alpha=None, seed=0):
+def survives(
+    model: nn.Module, x: Tensor, y: Tensor, ball: Ball, alphas: Sequence[float], *, seed: int = 0
+) -> Tensor:
     """Tell of each image, bool (N,), whether the model is right at every point of one search.
 
     The points are those that `pgd` visits from its random start. An image that is misclassified
     at one of them is lost, wherever the search would end, and is not followed any further.
 
-    The arguments, and what is raised: as in `pgd`.
+    alphas: the size of each step. The rest, and what is raised: as in `pgd`.
     """
-    alphas = _step_sizes(alpha, ball, steps)
-    _check_search(x, steps, alphas, restarts=1)
+    alphas = _step_sizes(x, ball, len(alphas), alphas)
     right = torch.ones(len(x), dtype=torch.bool, device=x.device)
     left = torch.arange(len(x), device=x.device)
     with evaluating(model):
@@ -118,16 +121,17 @@ def survives(model, x, y, ball, *, steps, alpha=None, seed=0):
             left, x, y, x_adv, gradient = (v[stands] for v in (left, x, y, x_adv, gradient))
             delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
             x_adv = (x + delta).clamp(0, 1)
-        right[left] = badness(model, x_adv, y)[:, 0] == 0
+        with torch.no_grad():
+            right[left] = model(x_adv).argmax(1) == y
     return right
 
 
-def equal_steps(eps, steps):
+def equal_steps(eps: float, steps: int) -> list[float]:
     """List equal step sizes of 2.5 · eps / steps, the rule of the paper's evaluation."""
     return [2.5 * eps / steps] * steps if steps > 0 else []
 
 
-def long_then_short(eps, steps):
+def long_then_short(eps: float, steps: int) -> list[float]:
     """List step sizes that fall from eps to 0 along a cosine, for an attack that measures.
 
     Equal steps of 2.5 · eps / steps end after a path of 2.5 · eps however many they are. Across
@@ -137,20 +141,12 @@ def long_then_short(eps, steps):
     return [eps * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
 
 
-def input_gradient(model, x, y):
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the gradient (N, C, H, W) of each image's own cross-entropy with respect to it."""
     return _gradient_and_logits(model, x, y)[0]
 
 
-@torch.no_grad()
-def badness(model, x, y):
-    """Return (N, 2): 1 where an image is misclassified, and its cross-entropy."""
-    logits = model(x)
-    fooled = (logits.argmax(1) != y).to(logits.dtype)
-    return torch.stack([fooled, cross_entropy(logits, y, reduction="none")], dim=1)
-
-
-def check_pixels(x):
+def check_pixels(x: Tensor) -> None:
     """Raise ValueError where pixels (N, C, H, W) lie outside [0, 1], or are not numbers."""
     if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
         low, high = float(x.min()), float(x.max())
@@ -158,7 +154,7 @@ def check_pixels(x):
 
 
 @contextmanager
-def evaluating(model):
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put the model, and each module in it, in eval mode, and back in its own mode after."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -179,18 +175,6 @@ def _gradient_and_logits(model, x, y):
         return torch.autograd.grad(loss, x)[0], logits.detach()
 
 
-def _worse(kept, found):
-    """Keep of each image the worse of two attempts, each (x_adv, badness)."""
-    if kept is None:
-        return found
-    (x_kept, bad_kept), (x_found, bad_found) = kept, found
-    better = (bad_found[:, 0] > bad_kept[:, 0]) | (
-        (bad_found[:, 0] == bad_kept[:, 0]) & (bad_found[:, 1] > bad_kept[:, 1])
-    )
-    x = torch.where(better[:, None, None, None], x_found, x_kept)
-    return x, torch.where(better[:, None], bad_found, bad_kept)
-
-
 def _positive_norm(x):
     """ℓ2 norm of each image, (N, 1, 1, 1), above 0 so that it can be divided by."""
     norm = x.flatten(1).norm(dim=1)[:, None, None, None]
@@ -205,24 +189,16 @@ def _unit(x):
     return x / _positive_norm(x)
 
 
-def _check_eps(eps):
-    if not 0 <= eps < float("inf"):
-        raise ValueError(f"eps is {eps}; allowed are 0 and more, in pixels of [0, 1]")
-
-
-def _step_sizes(alpha, ball, steps):
-    """List the size of each step."""
+def _step_sizes(x, ball, steps, alpha):
+    """List the size of each step, or raise ValueError as `pgd` does."""
     if alpha is None:
-        return equal_steps(ball.eps, steps)
-    return [alpha] * steps if isinstance(alpha, int | float) else list(alpha)
-
-
-def _check_search(x, steps, alphas, restarts):
-    if steps < 0 or restarts < 1 or min(alphas, default=0) < 0:
-        raise ValueError(
-            f"steps is {steps}, restarts {restarts}, the smallest alpha {min(alphas, default=0)}; "
-            "allowed are steps ≥ 0, restarts ≥ 1, alpha ≥ 0"
-        )
+        alphas = equal_steps(ball.eps, steps)
+    else:
+        alphas = [alpha] * steps if isinstance(alpha, int | float) else list(alpha)
+    smallest = min(alphas, default=0)
+    if steps < 0 or smallest < 0:
+        raise ValueError(f"steps is {steps}, the smallest alpha {smallest}; allowed are 0 and more")
     if len(alphas) != steps:
         raise ValueError(f"alpha holds {len(alphas)} step sizes for {steps} steps")
     check_pixels(x)
+    return alphas

@@ -2,8 +2,10 @@
 
 import copy
 
+from torch import nn
 
-def freeze(model, unfrozen_blocks):
+
+def freeze(model: nn.Module, unfrozen_blocks: int) -> nn.Module:
     """Leave the head and the last blocks trainable, and freeze the rest, in place.
 
     unfrozen_blocks: 0 trains the head only, k the last k blocks too, −1 everything. The
@@ -18,15 +20,16 @@ def freeze(model, unfrozen_blocks):
     return model.train(model.training)
 
 
-def split(model, unfrozen_blocks):
+def split(model: nn.Module, unfrozen_blocks: int) -> tuple[nn.Module, nn.Sequential]:
     """Split a network into a trunk and a tail, such that model(x) = tail(trunk(x)).
 
     The trunk holds what `freeze` freezes: its output for an image never
     changes, so it need run only once an image. Both share the model's
-    parameters; the trunk is in eval mode. Where a network of timm cannot
-    be cut there, the trunk only normalises, and the tail runs the frozen
-    blocks too, in eval mode and without gradients; its parameters are the
-    unfrozen ones all the same. The tail's last module is the head.
+    parameters; the trunk is in eval mode. Between the head alone and
+    everything, a network of timm is not cut: the trunk only normalises,
+    and the tail runs the frozen blocks too, in eval mode and without
+    gradients; its parameters are the unfrozen ones all the same. The
+    tail's last module is the head.
 
     Returns (trunk, tail). Raises ValueError as `freeze` does.
     """
@@ -34,7 +37,7 @@ def split(model, unfrozen_blocks):
     return trunk.eval(), tail
 
 
-def join(model, unfrozen_blocks, tail):
+def join(model: nn.Module, unfrozen_blocks: int, tail: nn.Sequential) -> nn.Module:
     """Put a trained tail on the trunk it was trained on: what `split` took apart.
 
     model: the network that was split, left unchanged. unfrozen_blocks: as it was split. tail: as

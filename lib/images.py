@@ -1,6 +1,7 @@
 """The one form in which images travel through the book."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,15 +41,15 @@ class Images:
                 f"allowed are 0 to {len(self.classes) - 1}, the {len(self.classes)} classes"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: slice | Sequence[int] | torch.Tensor) -> "Images":
         """Return the images at `index`: a slice, or a 1-d tensor or list of positions."""
         return Images(self.x[index], self.y[index], self.classes)
 
 
-def scale(x, size):
+def scale(x: torch.Tensor, size: int) -> torch.Tensor:
     """Scale square uint8 images (N, C, H, H) to (N, C, size, size)."""
     if x.shape[-1] == size:
         return x
@@ -58,7 +59,7 @@ def scale(x, size):
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
-def held_out(y):
+def held_out(y: torch.Tensor) -> torch.Tensor:
     """Tell of each image of a set without a split, bool (N,), whether it is kept for testing.
 
     y: int64 (N,). TEST_SHARE of each class, at least one image, chosen at random but always the
@@ -73,9 +74,81 @@ def held_out(y):
     return chosen
 
 
-def digest(images):
+def digest(images: Images) -> str:
     """Return the sha256 hex of the pixels, labels and classes of Images."""
-    found = hashlib.sha256(repr((images.x.shape, images.classes)).encode())
-    found.update(images.x.contiguous().numpy())
-    found.update(images.y.contiguous().numpy())
-    return found.hexdigest()
+    content = hashlib.sha256(repr((images.x.shape, images.classes)).encode())
+    content.update(images.x.contiguous().numpy())
+    content.update(images.y.contiguous().numpy())
+    return content.hexdigest()
+
+
+def subset(images: Images, n: int, seed: int) -> Images:
+    """Return n of the images, chosen as `choose` does."""
+    return images[choose(images, n, seed)]
+
+
+def sample(images: Images, n: int, seed: int) -> Images:
+    """Return n of the images to look at: as `subset` does, but fewer than one a class, too.
+
+    n: 1 to all there are. Raises ValueError for any other n.
+    """
+    if not 1 <= n <= len(images):
+        raise ValueError(f"n is {n}; allowed are 1 to {len(images)}, all there are")
+    return images[_even_order(images.y, seed)[:n]]
+
+
+def choose(images: Images, n: int, seed: int) -> torch.Tensor:
+    """Choose n images, as evenly over the classes as they reach.
+
+    n: from the number of classes, so that each is seen, to all. seed: of the choice; with the
+    same seed a smaller choice lies within a larger one.
+
+    Returns their positions, int64 (n,). Raises ValueError for any other n.
+    """
+    return positions(images.y, n, seed)
+
+
+def positions(y: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    """Choose n positions by their labels alone, int64 (N,), as `choose` does."""
+    low = len(y.unique())
+    if not low <= n <= len(y):
+        raise ValueError(
+            f"n is {n}; allowed are {low}, one image a class, to {len(y)}, all there are"
+        )
+    return _even_order(y, seed)[:n]
+
+
+def _even_order(y, seed):
+    """Put positions in random order, the first image of each class before any second one."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    # The place of each image within its own class: all first ones, then all second ones, …
+    place = torch.empty(len(y), dtype=torch.int64)
+    for label in y.unique():
+        members = order[y[order] == label]
+        place[members] = torch.arange(len(members))
+    return order[place[order].argsort(stable=True)]
+
+
+def doubling(
+    images: Images, largest: int = 0, smallest: int = 0, everything: bool = False
+) -> list[int]:
+    """Return training-set sizes: `smallest`, doubled as often as it goes, and `largest`.
+
+    smallest: at least one a class, or 0 for two a class. largest: 0 for all there are. everything:
+    whether all there are is one more size. Raises ValueError for others, and where the largest is
+    more than the set holds or less than the smallest.
+    """
+    classes, held = len(images.y.unique()), len(images)
+    if smallest and not classes <= smallest <= held:
+        raise ValueError(
+            f"the smallest n is {smallest}; allowed are {classes}, one a class, to {held}, or 0"
+        )
+    start = smallest or 2 * classes
+    stop = largest or held
+    if not min(start, held) <= stop <= held:
+        raise ValueError(f"the largest n is {stop}; allowed are {start} to {held}, all there are")
+    sizes = []
+    while start < stop:
+        sizes.append(start)
+        start *= 2
+    return [*sizes, stop, *([held] if everything and stop < held else [])]

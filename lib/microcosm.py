@@ -8,8 +8,10 @@ one cue alone.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from lib.images import Images, scale
 
@@ -30,16 +32,23 @@ BLOCK = 500
 
 
 def draw(
-    n, seed, *, shape=None, texture=None, contrast=(0.15, 0.5), amplitude=AMPLITUDE, size=SIZE
-):
+    n: int,
+    seed: int,
+    *,
+    shape: int | Sequence[int] | Tensor | None = None,
+    texture: int | Sequence[int] | Tensor | None = None,
+    contrast: tuple[float, float] = (0.15, 0.5),
+    amplitude: float = AMPLITUDE,
+    size: int = SIZE,
+) -> Images:
     """Draw n labelled images of 32 × 32 pixels.
 
-    n: number of images. seed: the same seed draws the same images, and the first n of a longer
-    draw. shape: class indices 0 to 9, int64 (n,) or one for all, or None for balanced random
-    classes; texture: likewise, or None for that of the shape's class. contrast: range of the
-    shape's difference from its background, in pixel values of [0, 1]; (0, 0) leaves no shape.
-    amplitude: of the grating, in pixel values: each image has its own, from 0 to twice this; 0
-    leaves no texture. size: pixels of a side to which what is drawn is scaled.
+    seed: the same seed draws the same images, and the first n of a longer draw. shape: class
+    indices 0 to 9, (n,) or one for all, or None for balanced random classes; texture: likewise, or
+    None for that of the shape's class. contrast: range of the shape's difference from its
+    background, in pixel values of [0, 1]; (0, 0) leaves no shape. amplitude: of the grating, in
+    pixel values: each image has its own, from 0 to twice this; 0 leaves no texture. size: pixels of
+    a side to which what is drawn is scaled.
 
     Returns Images of uint8 (n, 3, size, size), labelled with the shape's class.
     Raises ValueError for n < 1, indices outside the classes or of another length than n, and
@@ -52,26 +61,24 @@ def draw(
         raise ValueError(
             f"contrast is {contrast} and amplitude {amplitude}; allowed are 0 to 1, low to high"
         )
-    shape, texture = _indices("shape", shape, n), _indices("texture", texture, n)
+    shapes, textures = _indices("shape", shape, n), _indices("texture", texture, n)
     x = torch.empty(n, 3, size, size, dtype=torch.uint8)
     y = torch.empty(n, dtype=torch.int64)
     for number, start in enumerate(range(0, n, BLOCK)):
         stop = min(start + BLOCK, n)
         generator = torch.Generator().manual_seed(_block_seed(seed, number))
         drawn = torch.randperm(BLOCK, generator=generator)[: stop - start] % len(CLASSES)
-        y[start:stop] = drawn if shape is None else shape[start:stop]
-        marks = y[start:stop] if texture is None else texture[start:stop]
+        y[start:stop] = drawn if shapes is None else shapes[start:stop]
+        marks = y[start:stop] if textures is None else textures[start:stop]
         block = _draw_block(y[start:stop], marks, generator, contrast, amplitude)
         x[start:stop] = scale(block.mul_(255).add_(0.5).to(torch.uint8), size)
     return Images(x, y, CLASSES)
 
 
-def one_cue(cue, n, seed, *, size=SIZE):
+def one_cue(cue: str, n: int, seed: int, *, size: int = SIZE) -> Images:
     """Draw n images labelled by one cue, while the other says nothing: it is drawn at random.
 
-    cue: "shapes" or "gratings". n, seed, size: as in `draw`.
-
-    Returns Images. Raises ValueError for another cue, and as `draw` does.
+    cue: one of CUES. The rest: as in `draw`. Raises ValueError for another cue, and as `draw` does.
     """
     if cue not in CUES:
         raise ValueError(f"cue is {cue!r}; allowed are {' and '.join(CUES)}")

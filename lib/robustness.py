@@ -1,59 +1,63 @@
 """How robust a network is: against the radius of the attack, its effort, and other attacks."""
 
-import torch
+from collections.abc import Callable, Iterable, Mapping
 
-from lib.attacks import BALLS, L2, evaluating, long_then_short, pgd
+import torch
+from torch import Tensor, nn
+
+from lib.attacks import BALLS, L2, Ball, evaluating, long_then_short, pgd
+from lib.images import Images
 from lib.training import pixels, predict, robust_accuracy, withstands
 
 
-def curve(model, images, norm, radii, *, steps, restarts=1, seed=0):
+def curve(
+    model: nn.Module, images: Images, norm: str, radii: Iterable[float], **search
+) -> list[dict]:
     """Measure the accuracy under PGD of growing radius.
 
     norm: "l2" or "linf". radii: in pixels of [0, 1]; 0 stands for no attack. An image lost in a
-    small ball is lost in every larger one, which holds it, and is not attacked again.
+    small ball is lost in every larger one, which holds it, and is not attacked again. search: as
+    in `lib.training.withstands`.
 
     Returns one dict a radius: attack, attack_eps, accuracy (0 to 1).
     """
     kept = torch.arange(len(images))
     rows = []
     for eps in sorted(radii):
-        ball = BALLS[norm](eps)
-        right = withstands(model, images[kept], ball, steps=steps, restarts=restarts, seed=seed)
-        kept = kept[right]
+        kept = kept[withstands(model, images[kept], BALLS[norm](eps), **search)]
         rows.append({"attack": norm, "attack_eps": eps, "accuracy": len(kept) / len(images)})
     return rows
 
 
-def effort(model, images, ball, searches, *, step_sizes=long_then_short, seed=0):
+def effort(
+    model: nn.Module,
+    images: Images,
+    ball: Ball,
+    searches: Iterable[tuple[int, int]],
+    *,
+    step_sizes: Callable[[float, int], list[float]] = long_then_short,
+    seed: int = 0,
+) -> list[dict]:
     """Measure the accuracy under PGD of several efforts, each on all images.
 
     searches: pairs (steps, restarts). step_sizes: as in `lib.training.withstands`.
 
     Returns one dict each: step_sizes (its name), steps, restarts, accuracy (0 to 1).
     """
-    return [
-        {
-            "step_sizes": step_sizes.__name__,
-            "steps": steps,
-            "restarts": restarts,
-            "accuracy": robust_accuracy(
-                model,
-                images,
-                ball,
-                steps=steps,
-                restarts=restarts,
-                step_sizes=step_sizes,
-                seed=seed,
-            ),
-        }
-        for steps, restarts in searches
-    ]
+    rows = []
+    for steps, restarts in searches:
+        search = {"step_sizes": step_sizes, "steps": steps, "restarts": restarts}
+        share = robust_accuracy(model, images, ball, seed=seed, **search)
+        rows.append({**search, "step_sizes": step_sizes.__name__, "accuracy": share})
+    return rows
 
 
-def examples(models, images, ball, *, steps, seed=0):
+def examples(
+    models: Mapping[str, nn.Module], images: Images, ball: Ball, *, steps: int, seed: int = 0
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Attack images by PGD, to look at.
 
-    models: {name: model}. Returns {name: (x_adv (N, 3, H, W) in [0, 1], predicted (N,))}.
+    Returns by name (x_adv (N, 3, H, W) in [0, 1], predicted (N,)), all on the CPU.
     """
     alpha, found = long_then_short(ball.eps, steps), {}
     for name, model in models.items():
@@ -65,12 +69,12 @@ def examples(models, images, ball, *, steps, seed=0):
     return found
 
 
-def independent(model, images, ball, *, steps=100):
+def independent(model: nn.Module, images: Images, ball: L2, *, steps: int = 100) -> list[dict]:
     """Measure the accuracy under ℓ2 attacks of the library Foolbox (Rauber et al., 2017).
 
     DDN (Rony et al., 2019), DeepFool (Moosavi-Dezfooli et al., 2016) and Carlini and Wagner
     (2017) each look for the smallest perturbation that fools the network; an image is lost where
-    it is no larger than ball.eps. ball: L2. steps: of each search.
+    it is no larger than ball.eps. steps: of each search.
 
     Returns one dict an attack, and one for the worst case of each image over the three:
     attack, accuracy (0 to 1). Raises ValueError for another ball than L2.

@@ -8,16 +8,28 @@ to be different ones. Of one network a source, as a checkpoint is, the subsets a
 interval is over them, and says nothing of the luck of training.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
+from lib.constraint import NATURAL
 
-def interval(values, level=0.95):
+Limits = tuple[float, float]
+NONE = (-np.inf, np.inf)
+
+
+def interval(
+    values: ArrayLike, *, level: float = 0.95, limits: Limits = NONE
+) -> tuple[float, float, float]:
     """Return (mean, low, high): Student's t interval of the mean of independent values.
 
-    values: numbers, 1-d. level: 0 to 1. With fewer than two values low and high are NaN: one
-    draw says nothing of the spread. Raises ValueError where there are no values.
+    values: 1-d. level: of confidence, 0 to 1. limits: what the mean cannot leave, as (0, 1) for a
+    share near one of its ends; Student's interval, which does not know that, is cut there. With
+    fewer than two values low and high are NaN: one draw says nothing of the spread. Raises
+    ValueError where there are no values.
     """
     values = np.asarray(values, dtype=float)
     if values.size == 0:
@@ -26,131 +38,130 @@ def interval(values, level=0.95):
     if values.size == 1:
         return mean, np.nan, np.nan
     half = student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
-    return mean, mean - half, mean + half
+    low, high = np.clip([mean - half, mean + half], *limits)
+    return mean, low, high
 
 
-def resampled(values, test_share, level=0.95):
+def resampled(
+    values: ArrayLike, test_share: float, *, level: float = 0.95
+) -> tuple[float, float, float]:
     """Return (mean, low, high) over repeated random splits of the same images.
 
     Such splits overlap, so their spread understates the luck of the images: the variance of the
     mean is enlarged as Nadeau and Bengio (2003) propose, from s²/R to (1/R + q/(1 − q))·s² with R
     splits and the share q kept for testing.
 
-    values: one number for each split, 1-d. test_share: q, between 0 and 1. level: 0 to 1. With
-    fewer than two values low and high are NaN. Raises ValueError where there are no values.
+    values: one for each split. test_share: q, between 0 and 1. level: as in `interval`. With fewer
+    than two values low and high are NaN. Raises ValueError where there are no values.
     """
     values = np.asarray(values, dtype=float)
-    mean, low, _ = interval(values, level)
+    mean, low, _ = interval(values, level=level)
     widened = (mean - low) * (1 + values.size * test_share / (1 - test_share)) ** 0.5
     return mean, mean - widened, mean + widened
 
 
-def verdict(low, high):
-    """Say in words what a 95 % interval of a difference tells: higher, lower, or nothing."""
-    if np.isnan(low) or low <= 0 <= high:
-        return "no difference can be told"
-    return "higher" if low > 0 else "lower"
-
-
-def tally(differences):
-    """Count at how many rows of differences the interval leaves zero out, and on which side."""
-    if differences.empty:
-        return "not measured in this run"
-    found = [verdict(*row) for row in differences[["low", "high"]].itertuples(index=False)]
-    return ", ".join(
-        f"{word} at {found.count(word)} of {len(found)} sizes" for word in ("higher", "lower")
-    )
-
-
-def triple(summaries, key):
-    """Return (mean, low, high) of one row of summaries that are indexed by key.
-
-    What a run has left out is NaN.
-    """
-    if key not in summaries.index:
-        return np.nan, np.nan, np.nan
-    return tuple(summaries.loc[key, ["mean", "low", "high"]])
-
-
-def percent(summaries, key):
-    """Return what `triple` does, in percent."""
-    return tuple(100 * value for value in triple(summaries, key))
-
-
-def in_percent(row):
-    """Write a share with its interval in percent: 42 [30, 54]."""
-    return "{:.0f} [{:.0f}, {:.0f}]".format(*(100 * row[["mean", "low", "high"]]))
-
-
-def in_points(row):
-    """Write a difference in points of percent, with half its interval's width: +4.2 ± 3.2."""
-    return f"{100 * row['mean']:+.1f} ± {100 * (row['high'] - row['mean']):.1f}"
-
-
-def summary(rows, value, by, *, seed="source_seed", limits=(-np.inf, np.inf)):
+def summary(
+    rows: pd.DataFrame,
+    value: str,
+    by: Sequence[str],
+    *,
+    seed: str = "source_seed",
+    limits: Limits = NONE,
+) -> pd.DataFrame:
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
-    rows: DataFrame, one row per model. value: the column to average, first within each `seed`;
-    where all rows share one, within each subset_seed.
-    limits: what the value cannot leave, as (0, 1) for a share near one of its ends; Student's
-    intervals, which do not know that, are cut there.
+    rows: one row per model. value: the column to average, first within each `seed`; where all rows
+    share one, within each subset_seed, if there is such a column. limits: as in `interval`.
 
-    Returns a DataFrame of the columns `by`, mean, low, high (95 %) and seeds, their number.
+    Returns the columns `by`, mean, low, high (95 %) and seeds, their number, in the order in which
+    the combinations first occur.
     """
     if "subset_seed" in rows and rows[seed].nunique() == 1:
         seed = "subset_seed"
-    means = rows.groupby([*by, seed], sort=False, observed=True)[value].mean().reset_index()
-    found = _over_seeds(means, value, by)
-    return found.assign(**{side: found[side].clip(*limits) for side in ("low", "high")})
-
-
-def paired(rows, value, by, *, source="source", reference="natural", seed="source_seed"):
-    """Summarise the differences of each source to a reference source, pair by pair.
-
-    A pair shares all that is drawn: target, size, source seed and subset. rows: DataFrame, one
-    row per model, with the columns `source`, `seed`, "subset_seed" and those of `by`.
-
-    Returns a DataFrame of the columns `by` and `source`, mean difference, low, high (95 %, over
-    source seeds) and seeds, their number. Raises ValueError where a source has no partner in
-    the reference, and where one of the two has several rows for the same draw.
-    """
-    keys = [*by, seed, "subset_seed"]
-    twice = rows.duplicated([source, *keys])
-    if twice.any():
-        name = rows.loc[twice, source].iloc[0]
-        raise ValueError(f"{name} has two rows for the same {', '.join(keys)}")
-    others, base = rows[rows[source] != reference], rows[rows[source] == reference]
-    pairs = others.merge(base[[*keys, value]], on=keys, how="left", suffixes=("", "_reference"))
-    difference = pairs[value] - pairs[f"{value}_reference"]
-    if difference.isna().any():
-        alone = pairs.loc[difference.isna(), [source, *keys]].iloc[0].to_dict()
-        raise ValueError(f"no {reference} row to pair with {alone}")
-    pairs = pairs.assign(difference=difference)
-    return summary(pairs, "difference", [*by, source], seed=seed)
-
-
-def best(rows, value, by, *, source="source", seed="source_seed"):
-    """Name the best source of each combination of `by`, and those that cannot be told from it.
-
-    A source cannot be told from the best where the 95 % interval of their paired difference
-    holds 0. The best is chosen on the same numbers, so its lead is, if anything, overstated.
-
-    Returns a DataFrame of the columns `by`, best, mean (of the best) and ties (a tuple).
-    """
-    found = []
-    for key, group in rows.groupby(by, sort=False, observed=True):
-        means = summary(group, value, [source], seed=seed).set_index(source)["mean"]
-        leader = means.idxmax()
-        gaps = paired(group, value, by, source=source, reference=leader, seed=seed)
-        ties = gaps.loc[~(gaps["high"] < 0), source]
-        found.append((*key, leader, means[leader], tuple(ties)))
-    return pd.DataFrame(found, columns=[*by, "best", "mean", "ties"])
-
-
-def _over_seeds(means, value, by):
-    """Take the interval over the seeds' means of each combination of the columns `by`."""
-    found = [
-        (*(key if isinstance(key, tuple) else (key,)), *interval(group), len(group))
-        for key, group in means.groupby(by, sort=False, observed=True)[value]
+    means = _groups(rows, [*by, seed])[value].mean().reset_index()
+    summaries = [
+        (*key, *interval(group[value], limits=limits), len(group))
+        for key, group in _groups(means, by)
     ]
-    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "seeds"])
+    return pd.DataFrame(summaries, columns=[*by, "mean", "low", "high", "seeds"])
+
+
+def paired(
+    rows: pd.DataFrame,
+    value: str,
+    by: Sequence[str],
+    *,
+    compared: str = "constraint",
+    reference: object = NATURAL,
+    seed: str = "source_seed",
+) -> pd.DataFrame:
+    """Summarise the differences of all that is compared to a reference, pair by pair.
+
+    A pair shares all that is drawn: target, size, source seed and subset. rows: one row per model,
+    with the columns `compared`, `seed`, those of `by` and, where there are several subsets of a
+    seed, subset_seed. reference: one of the values of the column `compared`.
+
+    Returns the columns `by` and `compared`, mean difference, low, high (95 %, over source seeds)
+    and seeds, their number, in the order in which the combinations first occur. Raises ValueError
+    where a row has no partner in the reference, and where there are several for the same draw.
+    """
+    keys = [*by, seed, *(["subset_seed"] if "subset_seed" in rows else [])]
+    twice = rows.duplicated([compared, *keys])
+    if twice.any():
+        name = rows.loc[twice, compared].iloc[0]
+        raise ValueError(f"{name} has two rows for the same {', '.join(keys)}")
+    others, base = rows[rows[compared] != reference], rows[rows[compared] == reference]
+    pairs = others.merge(base[[*keys, value]], on=keys, how="left", suffixes=("", "_reference"))
+    pairs["difference"] = pairs[value] - pairs[f"{value}_reference"]
+    alone = pairs.loc[pairs["difference"].isna(), [compared, *keys]]
+    if len(alone):
+        lacking = ", ".join(f"{key} {of}" for key, of in alone.iloc[0].items())
+        raise ValueError(f"no {reference} row to pair with {lacking}")
+    return summary(pairs, "difference", [*by, compared], seed=seed)
+
+
+def rank_correlation(
+    rows: pd.DataFrame, first: str, second: str, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Summarise Spearman's rank correlation of two columns within each source seed.
+
+    rows: one row per network. Where a column does not vary there is no correlation; such seeds are
+    left out.
+
+    Returns what `summary` does.
+    """
+    found = [
+        (*key, part[[first, second]].corr("spearman").iloc[0, 1])
+        for key, part in _groups(rows, [*by, "source_seed"])
+    ]
+    ranks = pd.DataFrame(found, columns=[*by, "source_seed", "correlation"]).dropna()
+    return summary(ranks.assign(all=0), "correlation", by or ["all"])
+
+
+def best(
+    rows: pd.DataFrame,
+    value: str,
+    by: Sequence[str],
+    *,
+    compared: str = "constraint",
+    seed: str = "source_seed",
+) -> pd.DataFrame:
+    """Name the best of what is compared at each combination of `by`, and what may be as good.
+
+    That cannot be told from the best whose 95 % interval of the paired difference to it holds 0.
+    The best is chosen on the same numbers, so its lead is, if anything, overstated.
+
+    Returns the columns `by`, best, mean (of the best) and ties (a tuple).
+    """
+    winners = []
+    for key, group in _groups(rows, by):
+        means = summary(group, value, [compared], seed=seed)
+        leader, mean = means.loc[means["mean"].idxmax(), [compared, "mean"]]
+        gaps = paired(group, value, by, compared=compared, reference=leader, seed=seed)
+        winners.append((*key, leader, mean, tuple(gaps.loc[~(gaps["high"] < 0), compared])))
+    return pd.DataFrame(winners, columns=[*by, "best", "mean", "ties"])
+
+
+def _groups(rows, by):
+    """Group rows by columns, in the order in which their combinations first occur."""
+    return rows.groupby(list(by), sort=False, observed=True)

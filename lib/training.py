@@ -2,11 +2,14 @@
 
 import math
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lib.attacks import evaluating, long_then_short, pgd, survives
+from lib.attacks import Ball, evaluating, long_then_short, pgd, survives
+from lib.images import Images
 
 BATCH = 128
 """Images measured at a time; on a CPU 500 at a time take 1.6 times as long an image."""
@@ -15,18 +18,17 @@ RESIDENT = 2**32
 
 
 def fit(
-    model,
-    images,
+    model: nn.Module,
+    images: Images,
     *,
-    epochs,
-    ball=None,
-    attack_steps=3,
-    seed=0,
-    lr=0.2,
-    batch_size=64,
-    weight_decay=5e-4,
-    schedule=None,
-):
+    epochs: int,
+    ball: Ball | None = None,
+    attack_steps: int = 3,
+    seed: int = 0,
+    lr: float = 0.2,
+    batch_size: int = 64,
+    weight_decay: float = 5e-4,
+) -> list[dict]:
     """Train the model in place on images, or on their worst cases in a ball.
 
     Minimises the mean of max over ‖δ‖ ≤ ε of the cross-entropy at x + δ
@@ -34,11 +36,10 @@ def fit(
     start, against the model in eval mode. Without a ball, or with ε = 0,
     this is natural training.
 
-    model: Network; its device is used. images: Images. epochs: passes over
-    the images. ball: L2 or Linf. attack_steps: PGD steps an image and epoch.
-    seed: of batches and random starts. lr: largest learning rate, shaped
-    over the run by `schedule` (default `warm_then_cosine`). batch_size:
-    images a step, at most.
+    model: its device is used. epochs: passes over the images. attack_steps:
+    PGD steps an image and epoch. seed: of batches and random starts. lr:
+    largest learning rate, shaped over the run by `warm_then_cosine`.
+    batch_size: images a step, at most.
 
     Returns one dict an epoch: epoch, loss, accuracy (on the images as
     trained on), seconds. Raises ValueError for epochs < 0, attack_steps < 1,
@@ -53,29 +54,33 @@ def fit(
             return x
         return pgd(model, x, y, ball, steps=attack_steps, seed=seed * 1_000_003 + step)
 
-    return descend(
-        model,
-        images.x,
-        images.y,
-        prepare=prepare,
-        epochs=epochs,
-        seed=seed,
-        lr=lr,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        schedule=schedule or warm_then_cosine,
-    )
+    how: dict = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
+    how |= {"weight_decay": weight_decay, "schedule": warm_then_cosine}
+    return descend(model, images.x, images.y, seed=seed, prepare=prepare, **how)
 
 
 def descend(
-    module, inputs, y, *, epochs, seed, lr, batch_size, weight_decay, schedule, prepare=None
-):
+    module: nn.Module,
+    inputs: Tensor,
+    y: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    lr: float,
+    batch_size: int,
+    weight_decay: float,
+    schedule: Callable[[float], float],
+    views: int = 1,
+    prepare: Callable | None = None,
+    watch: Callable[[int], object] | None = None,
+) -> list[dict]:
     """Minimise the cross-entropy of module(inputs) by SGD with Nesterov momentum 0.9.
 
-    module: nn.Module to logits (N, C), trained in place where its parameters require gradients.
-    inputs: (N, …), or V views of each, (V · N, …), of which every epoch shows the next; y: int64
-    (N,). schedule: maps progress in [0, 1] to a factor of `lr`.
-    prepare: maps a batch of inputs, its labels and the step's number to what the module is fed.
+    module: to logits (N, C), trained in place where its parameters require gradients. inputs:
+    (views · N, …), all images in each view, of which every epoch shows the next. y: int64 (N,).
+    schedule: maps progress in [0, 1] to a factor of `lr`. prepare: maps a batch of inputs, its
+    labels and the step's number to what the module is fed. watch: is called with the number of
+    epochs done after each of them.
 
     Returns one dict an epoch, as `fit` does. Raises ValueError as `fit` does.
     """
@@ -92,7 +97,7 @@ def descend(
         trainable, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
     generator = torch.Generator().manual_seed(seed)
-    steps_per_epoch, views = math.ceil(len(y) / batch_size), len(inputs) // len(y)
+    steps_per_epoch = math.ceil(len(y) / batch_size)
     history, step = [], 0
     module.train()
     for epoch in range(epochs):
@@ -119,41 +124,39 @@ def descend(
         seconds = time.perf_counter() - start
         row = {"epoch": epoch + 1, "loss": loss_mean, "accuracy": int(correct) / len(y)}
         history.append({**row, "seconds": seconds})
+        if watch is not None:
+            watch(epoch + 1)
     module.eval()
     return history
 
 
-def warm_then_cosine(progress):
+def warm_then_cosine(progress: float) -> float:
     """Rise linearly over the first fifth of the run, then fall to 0 along a cosine."""
     if progress < 0.2:
         return (progress + 0.01) / 0.21
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.2) / 0.8))
 
 
-def thirds(progress):
+def thirds(progress: float) -> float:
     """Divide by 10 after each third of the run, as the paper's fine-tuning does."""
     return 10.0 ** -min(int(3 * progress), 2)
 
 
-def pixels(x):
+def pixels(x: Tensor) -> Tensor:
     """Map uint8 images to float32 pixels in [0, 1], of the same shape."""
     return x.to(torch.float32) / 255
 
 
-@torch.no_grad()
-def accuracy(model, images, *, batch_size=BATCH):
+def accuracy(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> float:
     """Return the share of images, 0 to 1, that the model in eval mode classifies correctly.
 
     Raises ValueError where there are no images.
     """
-    if len(images) == 0:
-        raise ValueError("there are no images to measure the accuracy on")
-    with evaluating(model):
-        return float((predict(model, images, batch_size=batch_size) == images.y).double().mean())
+    return _share(predict(model, images, batch_size=batch_size) == images.y)
 
 
 @torch.no_grad()
-def predict(model, images, *, batch_size=BATCH):
+def predict(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> Tensor:
     """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode."""
     device = next(model.parameters()).device
     with evaluating(model):
@@ -162,38 +165,47 @@ def predict(model, images, *, batch_size=BATCH):
         )
 
 
-def robust_accuracy(model, images, ball, *, steps, restarts=1, **search):
+def robust_accuracy(model: nn.Module, images: Images, ball: Ball, **search) -> float:
     """Return the share of images, 0 to 1, on which PGD in the ball finds no error.
 
-    steps, restarts and the rest: as in `withstands`. Raises ValueError where there are no images.
+    search: as in `withstands`. Raises ValueError where there are no images.
     """
-    if len(images) == 0:
-        raise ValueError("there are no images to measure the accuracy on")
-    kept = withstands(model, images, ball, steps=steps, restarts=restarts, **search)
-    return float(kept.double().mean())
+    return _share(withstands(model, images, ball, **search))
 
 
 def withstands(
-    model, images, ball, *, steps, restarts=1, step_sizes=long_then_short, seed=0, batch_size=BATCH
-):
+    model: nn.Module,
+    images: Images,
+    ball: Ball,
+    *,
+    steps: int,
+    restarts: int = 1,
+    step_sizes: Callable[[float, int], list[float]] = long_then_short,
+    seed: int = 0,
+    batch_size: int = BATCH,
+) -> Tensor:
     """Tell of each image, bool (N,), whether the model is right on it throughout the search.
 
     An image that is misclassified before the attack, on the way of a search, or by an earlier
     restart is not attacked any further: it can only stay lost.
 
-    steps, restarts, seed: as in `pgd`. step_sizes: gives the sizes of the steps for eps and
-    their number, `long_then_short` or `equal_steps` of `lib.attacks`.
-
-    Raises ValueError for restarts < 1, and as `pgd` does.
+    steps, seed: as in `pgd`. restarts: independent searches, 1 and more. step_sizes: gives the
+    sizes of the steps for eps and their number, `long_then_short` or `equal_steps` of
+    `lib.attacks`. Raises ValueError for steps < 0 and restarts < 1.
     """
-    if restarts < 1:
-        raise ValueError(f"restarts is {restarts}; allowed are 1 and more")
-    device = next(model.parameters()).device
+    if steps < 0 or restarts < 1:
+        raise ValueError(f"steps is {steps}, restarts {restarts}; allowed are 0 and 1 and more")
+    device, alphas = next(model.parameters()).device, step_sizes(ball.eps, steps)
     right = predict(model, images, batch_size=batch_size) == images.y
     for restart in range(restarts):
         for batch in right.nonzero().flatten().split(batch_size):
             x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
-            alpha = step_sizes(ball.eps, steps)
-            search = {"steps": steps, "alpha": alpha, "seed": seed + restart}
-            right[batch] = survives(model, x, y, ball, **search).cpu()
+            right[batch] = survives(model, x, y, ball, alphas, seed=seed + restart).cpu()
     return right
+
+
+def _share(right):
+    """Return the share that is True of bool (N,), or raise ValueError where there are none."""
+    if len(right) == 0:
+        raise ValueError("there are no images to measure the accuracy on")
+    return float(right.double().mean())

@@ -1,154 +1,148 @@
 """Fine-tuning a source network to a target with few labelled images."""
 
-import math
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from numbers import Integral
 
 import pandas as pd
 import torch
+from torch import nn
 
-from lib import data
 from lib.attacks import evaluating
-from lib.augment import all_views, check_policy, is_grey
+from lib.augmentation import all_views, check_policy, is_grey
 from lib.freezing import join
-from lib.kept import collect
-from lib.tails import freeze_below, fresh_views, outputs, tune
+from lib.images import Images, choose
 from lib.training import BATCH
+from lib.tuning import Recipe, freeze_below, fresh_views, outputs, tune
 
 
 def transfer(
-    source,
-    target,
+    network: nn.Module,
+    target: tuple[Images, Images],
     *,
-    n,
-    unfrozen_blocks=0,
-    seeds=(0,),
-    epochs=150,
-    lr=0.1,
-    batch_size=128,
-    weight_decay=5e-4,
-    augment="none",
-    views=1,
-    evaluate_at=(),
-    measures=None,
-):
-    """Fine-tune a source to n images of a target, once for each size and seed.
+    n: int | Sequence[int],
+    unfrozen_blocks: int = 0,
+    seeds: int | Sequence[int] = (0,),
+    augment: str = "none",
+    views: int = 1,
+    evaluate_at: Sequence[int] = (),
+    measures: Mapping[str, Callable[[nn.Module], float]] | None = None,
+    **recipe,
+) -> pd.DataFrame:
+    """Fine-tune a source network to n images of a target, once for each size and seed.
 
     The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
     blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: what is recorded on the way decides
     nothing. The frozen trunk runs once an image that is trained on or tested, and its output is
-    kept, as float32 on the source's device.
+    kept, as float32 on the network's device.
 
-    source: Network, left unchanged; its device is used. target: name or folder as in
-    `lib.data.load`, or a pair of Images (train, test). n: number of training images, or several.
-    unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1 (everything). seeds: each
-    chooses a subset of the target (the same for every source), the head's initial weights and
-    the batches; one number or several. epochs, lr, batch_size, weight_decay: of the fine-tuning.
-    augment: "none" or "paper", how training shows images, as in `lib.augment`; grey targets are
-    shown as they are, as in the paper. views: so many random views of each image are drawn once,
-    the trunk runs once for each of them, and every epoch shows the next; as many as epochs are
-    never shown twice, fewer cost less, and the head may learn them by heart. 0 draws new ones in
-    each epoch and keeps none: the trunk runs each time, in the memory of a batch. evaluate_at:
-    epochs, 1 to `epochs`, after which to record the accuracy on the way. measures:
-    {column: function of the whole fine-tuned Network, in eval mode, to a number}.
+    network: left unchanged; its device is used. target: training and test images. n: number of
+    training images, or several. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
+    (everything). seeds: each chooses a subset of the target (the same for every source), the
+    head's initial weights and the batches; one number or several. augment: "none" or "paper", how
+    training shows images, as in `lib.augmentation`; grey targets are shown as they are, as in the
+    paper. views: so many random views of each image are drawn once, the trunk runs once for each of
+    them, and every epoch shows the next; as many as epochs are never shown twice, fewer cost less,
+    and the head may learn them by heart. 0 draws new ones in each epoch and keeps none: the trunk
+    runs each time, in the memory of a batch. evaluate_at: epochs, 1 to all, after which to record
+    the accuracy, or none for the last alone. measures: by column, functions of the whole
+    fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
 
-    Returns a DataFrame, one row per fine-tuned model: every parameter, the clean_accuracy on the
-    test images and the train_accuracy of the last epoch (both 0 to 1), seconds, the measures.
-    With `evaluate_at`, one row per model and epoch, the column epoch beside the others, and
-    clean_accuracy that after this epoch.
-    Raises ValueError for an n the target does not hold, epochs < 1, others in evaluate_at,
-    training and test images of different classes, and as `split` and `load` do.
+    Returns a DataFrame, one row per fine-tuned model and epoch recorded: every parameter, the
+    epoch, the clean_accuracy on the test images after it, the train_accuracy of the last epoch
+    (both 0 to 1), seconds, the measures. Raises ValueError for an n the target does not hold,
+    others than its epochs in evaluate_at, training and test images of different classes, and as
+    `Recipe` and `lib.freezing.split` do.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs is {epochs}; fine-tuning needs at least 1")
-    for epoch in evaluate_at:
-        if epoch not in range(1, epochs + 1):
-            raise ValueError(f"evaluate_at holds {epoch}; allowed are the epochs 1 to {epochs}")
+    how = Recipe(**recipe)
+    train, test = target
+    recorded = tuple(evaluate_at) or (how.epochs,)
+    _check(train, test, recorded, how)
     check_policy(augment, views)
-    name, train, test = named(target)
     if augment != "none" and is_grey(train.x):
         augment, views = "none", 1
-    sizes, seeds = ([v] if isinstance(v, Integral) else list(v) for v in (n, seeds))
-    chosen = {
-        size: torch.stack([data.choose(train, size, seed) for seed in seeds]) for size in sizes
-    }
-    device = next(source.parameters()).device
+    draws = _as_list(seeds)
+    chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in _as_list(n)}
     used = torch.cat([members.flatten() for members in chosen.values()]).unique()
-    shown = (train, used) if augment == "none" else all_views(train.x, used, views)
-    above, (below_test, *below_train) = freeze_below(
-        source, unfrozen_blocks, [test, shown] if views else [test]
-    )
-    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay}
-    along, rows = {}, []
-
-    def score(tail):
-        with evaluating(tail):
-            predicted = outputs(tail, below_test.split(BATCH)).argmax(1)
-        return {"clean_accuracy": float((predicted.cpu() == test.y).double().mean())}
-
-    def watch(which, epoch, tail):
-        if epoch in evaluate_at:
-            along[which, epoch] = {"epoch": epoch, **score(tail)}
-
-    def measured(tail):
-        whole = join(source, unfrozen_blocks, tail) if measures else None
-        return {column: measure(whole) for column, measure in (measures or {}).items()}
-
+    above, below_test, below = _run_trunk(network, unfrozen_blocks, target, used, augment, views)
+    rows = []
     for size, members in chosen.items():
-        start = time.perf_counter()
-        y = train.y[members].to(device)
-        heed = {"seeds": seeds, "watch": watch if evaluate_at else None}
-        if views:
-            first = len(used) * torch.arange(views)[:, None]
-            places = torch.searchsorted(used, members)[:, None] + first  # (S, V, N)
-            below = (below_train[0][one] for one in places.flatten(1))
-        else:
-            below = iter(members)
-            heed["prepare"] = fresh_views(
-                source, unfrozen_blocks, train, math.ceil(size / batch_size)
-            )
-        found = [
-            {**score(tail), "train_accuracy": fitted, **measured(tail)}
-            for tail, fitted in tune(above, below, y, len(train.classes), **heed, **settings)
+        accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
+        start, ended = time.perf_counter(), []
+        steps = how.steps_per_epoch(size)
+        tails = tune(
+            above,
+            below(members),
+            train.y[members].to(below_test.device),
+            len(train.classes),
+            how,
+            seeds=draws,
+            views=views or 1,
+            prepare=None if views else fresh_views(network, unfrozen_blocks, train, steps),
+            evaluate=partial(_score, accuracies, below_test, test.y),
+            evaluate_at=recorded,
+        )
+        for tail, fitted in tails:
+            whole = join(network, unfrozen_blocks, tail) if measures else None
+            measured = {column: measure(whole) for column, measure in (measures or {}).items()}
+            ended.append({"train_accuracy": fitted, **measured})
+        settings = {"n_train": size, "unfrozen_blocks": unfrozen_blocks, **asdict(how)}
+        settings |= {"augment": augment, "views": views}
+        settings["seconds"] = (time.perf_counter() - start) / len(draws)
+        rows += [
+            {**settings, "subset_seed": seed, "epoch": epoch}
+            | {"clean_accuracy": accuracies[which, epoch], **ended[which]}
+            for which, seed in enumerate(draws)
+            for epoch in recorded
         ]
-        seconds = (time.perf_counter() - start) / len(seeds)
-        for which, seed in enumerate(seeds):
-            row = {
-                "target": name,
-                "n_train": size,
-                "unfrozen_blocks": unfrozen_blocks,
-                "subset_seed": seed,
-                **settings,
-                "augment": augment,
-                "views": views,
-                **found[which],
-                "seconds": seconds,
-            }
-            rows += [row | along[which, epoch] for epoch in evaluate_at] or [row]
     return pd.DataFrame(rows)
 
 
-def transfer_all(plan, *, label, device="cpu", **keep):
-    """Run `transfer` for each entry of a plan, several at a time, and collect the rows.
+def _as_list(value):
+    """Return one number, or several, as a list."""
+    return [value] if isinstance(value, Integral) else list(value)
 
-    plan: pairs (columns, call): what to note of a source, as dict, and the keyword arguments of
-    `transfer`. label, device: as in `lib.parallel.each`. keep: `file` and `noted`, to keep the rows
-    and to spare what is kept, as in `lib.kept.collect`.
 
-    Returns a DataFrame, one row per fine-tuned model. Raises as `transfer` and `collect` do.
+def _run_trunk(network, unfrozen_blocks, target, used, augment, views):
+    """Run the frozen trunk over the test images, and over the views of the images used.
+
+    Returns the tail above the trunk, the trunk's outputs for the test images, and what gives, for
+    the positions of subsets (S, N), S times the trunk's outputs (views · N, …); or, where views
+    is 0, S times the positions themselves.
     """
-    return collect(transfer, plan, label=label, device=device, **keep)
-
-
-def named(target):
-    """Return the name of a target, as in `transfer`, and its training and test images."""
-    if not isinstance(target, tuple):
-        return str(target), *data.pair(target)
     train, test = target
+    if not views:
+        above, (below_test,) = freeze_below(network, unfrozen_blocks, [test])
+        return above, below_test, iter
+    plain = (train.x[part] for part in used.split(BATCH))
+    shown = plain if augment == "none" else all_views(train.x, used, views)
+    above, (below_test, kept) = freeze_below(network, unfrozen_blocks, [test, shown])
+    first = len(used) * torch.arange(views)[:, None]  # of each view
+
+    def below(members):
+        places = torch.searchsorted(used, members)[:, None] + first  # (S, V, N)
+        return (kept[one] for one in places.flatten(1))
+
+    return above, below_test, below
+
+
+def _score(accuracies, below_test, y, which, epoch, tail):
+    """Note a tail's accuracy on the test images, 0 to 1."""
+    with evaluating(tail):
+        predicted = outputs(tail, below_test.split(BATCH)).argmax(1)
+    accuracies[which, epoch] = float((predicted.cpu() == y).double().mean())
+
+
+def _check(train, test, recorded, how):
+    """Raise ValueError for different classes in training and test images, and for other epochs."""
     if train.classes != test.classes:
         raise ValueError(
             f"the target trains {', '.join(train.classes[:5])}, but tests "
             f"{', '.join(test.classes[:5])}; both must have the same classes"
         )
-    return "images", train, test
+    for epoch in recorded:
+        if epoch not in range(1, how.epochs + 1):
+            raise ValueError(f"evaluate_at holds {epoch}; allowed are the epochs 1 to {how.epochs}")

@@ -8,6 +8,18 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Compute in one thread, whatever OMP_NUM_THREADS says to what the tests start.
+
+    Besides being slow, several threads break PyTorch 2.14 on processors with AVX-512: the gradients
+    of convolutions narrower than 16 channels, as tests have them, are written past their memory.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def world():
     """Training and test images of the microcosm."""
@@ -19,11 +31,8 @@ def world():
 @pytest.fixture(scope="session")
 def trained(world):
     """Two networks by name, not to be changed: natural, and robust (ℓ2 0.25)."""
-    import torch
-
-    from lib import attacks, models, training
-
-    torch.set_num_threads(1)
+    from lib import attacks, training
+    from lib.zoo import models
 
     def network(ball):
         model = models.build("small_resnet", 10, seed=0, width=8)
@@ -43,18 +52,41 @@ def robust(trained):
     return trained["robust"]
 
 
+@pytest.fixture(scope="session")
+def exact(natural):
+    """The natural network in float64 behind float32 pixels.
+
+    In float32 the last bits of a convolution hang on the size of the batch and on the processor,
+    and what is near a boundary may fall on either side of it.
+    """
+    import copy
+
+    import torch
+
+    class InDouble(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = copy.deepcopy(natural).double()
+
+        def forward(self, x):
+            return self.inner(x.double())
+
+    return InDouble().eval()
+
+
 @pytest.fixture
-def empty_downloads(tmp_path, monkeypatch):
-    """An empty folder of downloads, and no network."""
+def empty_downloads(tmp_path_factory, monkeypatch):
+    """An empty folder of downloads, an empty store of decoded images, and no network."""
     import urllib.error
     import urllib.request
 
-    from lib import decoded, downloads
+    from lib.datasets import decoded, downloads
 
     def no_network(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(decoded, "CACHE", tmp_path / "images")
-    monkeypatch.setattr(downloads, "FOLDER", tmp_path / "downloads")
+    root = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(decoded, "CACHE", root / "images")
+    monkeypatch.setattr(downloads, "FOLDER", root / "downloads")
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    return tmp_path / "downloads"
+    return root / "downloads"

@@ -1,12 +1,12 @@
-"""Rows as `lib.advice.measure_all` returns them, of accuracies that are given."""
+"""Rows of `lib.advisor.advice.measure` by constraint, of accuracies that are given."""
 
 import pandas as pd
 
 
 def rows_of(accuracies, n_train=30):
-    """Rows of sources from {source: accuracies, one a split}."""
+    """Rows of sources from {constraint: accuracies, one a split}."""
     return pd.DataFrame(
-        {"source": source, "split": i, "n_train": n_train, "clean_accuracy": value}
+        {"constraint": source, "split": i, "n_train": n_train, "clean_accuracy": value}
         for source, values in accuracies.items()
         for i, value in enumerate(values)
     )

@@ -1,5 +1,4 @@
 import copy
-from itertools import pairwise
 
 import foolbox
 import pytest
@@ -9,11 +8,10 @@ from scipy.stats import kstest
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from lib import microcosm, models, training
+from lib import microcosm, training
 from lib.attacks import (
     L2,
     Linf,
-    badness,
     equal_steps,
     evaluating,
     input_gradient,
@@ -21,6 +19,7 @@ from lib.attacks import (
     pgd,
     survives,
 )
+from lib.zoo import models
 
 BALLS = [L2(0.3), Linf(6 / 255)]
 names = pytest.mark.parametrize("ball", BALLS, ids=["l2", "linf"])
@@ -90,26 +89,31 @@ def plain(model):
     return copy.deepcopy(model).to(memory_format=torch.contiguous_format)
 
 
+def precise(trained, name, batch):
+    """A network and a batch in float64, where rounding does not lead two searches apart."""
+    return plain(trained[name]).double(), batch[0].double(), batch[1]
+
+
 def same_but_for_rounding(ours, theirs):
     """Where a gradient is 0 but for the last bits, its sign may differ in a pixel."""
-    return ((ours - theirs).abs() > 1e-5).double().mean() < 1e-3
+    return ((ours - theirs).abs() > 1e-7).double().mean() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["natural", "robust"])
 @names
 def test_torchattacks_finds_the_same(trained, batch, ball, name):
-    (x, y), model, alpha = batch, plain(trained[name]), ball.eps / 4
+    (model, x, y), alpha = precise(trained, name, batch), ball.eps / 4
     peer = {L2: torchattacks.PGDL2, Linf: torchattacks.PGD}[type(ball)]
     theirs = peer(model, eps=ball.eps, alpha=alpha, steps=10, random_start=False)(x, y)
     ours = pgd(model, x, y, ball, steps=10, alpha=alpha, random_start=False)
     assert same_but_for_rounding(ours, theirs)
-    assert right(model, ours, y) < right(model, x, y) - 0.1  # there was something to find
+    assert cross_entropy(model(ours), y) > cross_entropy(model(x), y)  # there was something to find
 
 
 @pytest.mark.parametrize("name", ["natural", "robust"])
 @names
 def test_foolbox_finds_the_same(trained, batch, ball, name):
-    (x, y), model, alpha = batch, trained[name], ball.eps / 4
+    (model, x, y), alpha = precise(trained, name, batch), ball.eps / 4
     peer = {L2: foolbox.attacks.L2PGD, Linf: foolbox.attacks.LinfPGD}[type(ball)]
     attack = peer(abs_stepsize=alpha, steps=10, random_start=False)
     theirs, _, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=ball.eps)
@@ -126,10 +130,11 @@ def test_from_random_starts_the_peers_find_as_many(robust, world, ball):
     torch.manual_seed(0)  # torchattacks draws from the global generator
     theirs = right(robust, attack(x, y), y)
     ours = right(robust, pgd(robust, x, y, ball, steps=10), y)
+    # Over training seeds, what they find differs by 0.3 ± 0.5 points.
     assert abs(ours - theirs) <= 0.02
-    # What we report counts an image that is wrong from the start as lost, too.
+    # What we report counts an image that is wrong from the start as lost, too: −1.0 ± 0.6 points.
     assert (
-        theirs - 0.04 <= training.robust_accuracy(robust, images, ball, steps=10) <= theirs + 0.01
+        theirs - 0.04 <= training.robust_accuracy(robust, images, ball, steps=10) <= theirs + 0.015
     )
 
 
@@ -139,7 +144,7 @@ def test_stays_inside_the_ball_and_the_box(natural, kind, eps):
     x = cloud(16, (3, 32, 32), -0.5, 1.5).clamp(0, 1)  # half of the pixels at the edge
     y, ball = torch.arange(16) % 10, kind(eps)
     for search in ({"steps": 0}, {"steps": 3}, {"steps": 3, "alpha": 5.0}, {"steps": 2}):
-        found = pgd(natural, x, y, ball, restarts=2, **search)
+        found = pgd(natural, x, y, ball, **search)
         assert found.min() >= 0 and found.max() <= 1
         assert (size(found - x, ball) <= eps * (1 + 1e-5)).all()
     # And the search goes out to the edge of the ball, or of the box.
@@ -150,7 +155,7 @@ def test_stays_inside_the_ball_and_the_box(natural, kind, eps):
 def test_eps_0_is_the_identity(natural, batch, kind):
     x, y = batch
     for random_start in (False, True):
-        found = pgd(natural, x, y, kind(0), steps=3, random_start=random_start, restarts=2)
+        found = pgd(natural, x, y, kind(0), steps=3, random_start=random_start)
         assert torch.equal(found, x)
 
 
@@ -165,8 +170,8 @@ def test_an_image_does_not_depend_on_its_batch_mates(robust, batch, ball):
         torch.testing.assert_close(alone[0], whole[i], atol=1e-9, rtol=0)
     # With a random start, the same place in the batch and seed, whoever sits beside.
     mates = torch.cat([x[:1], x[20:25]]), torch.cat([y[:1], y[20:25]])
-    one = pgd(model, x[:6], y[:6], ball, steps=5, restarts=2, seed=4)
-    two = pgd(model, *mates, ball, steps=5, restarts=2, seed=4)
+    one = pgd(model, x[:6], y[:6], ball, steps=5, seed=4)
+    two = pgd(model, *mates, ball, steps=5, seed=4)
     torch.testing.assert_close(one[0], two[0], atol=1e-9, rtol=0)
     assert not torch.allclose(one[1], two[1], atol=1e-3)
 
@@ -181,28 +186,15 @@ def test_same_seed_same_result(natural, batch, ball):
 
 
 @names
-def test_more_restarts_are_never_better_for_the_model(natural, batch, ball):
-    x, y = batch
-    # With one step the searches end in different places. The first of each is the same.
-    kept = [
-        badness(natural, pgd(natural, x, y, ball, steps=1, restarts=k), y) for k in (1, 2, 4, 8)
-    ]
-    for few, many in pairwise(kept):
-        assert (many[:, 0] >= few[:, 0]).all()
-        assert (many[:, 1] >= few[:, 1] - 1e-6)[many[:, 0] == few[:, 0]].all()
-    assert (kept[-1][:, 1] > kept[0][:, 1] + 1e-4).any()
-
-
-@names
 @pytest.mark.parametrize("steps", [0, 1, 6])
-def test_what_survives_is_right_at_every_point_of_the_search(natural, batch, ball, steps):
+def test_what_survives_is_right_at_every_point_of_the_search(exact, batch, ball, steps):
     (x, y), ball = batch, type(ball)(ball.eps / 2)
     alphas = equal_steps(ball.eps, steps)
     expected = torch.ones(len(x), dtype=torch.bool)
     for taken in range(steps + 1):
-        x_adv = pgd(natural, x, y, ball, steps=taken, alpha=alphas[:taken], seed=3)
-        expected &= badness(natural, x_adv, y)[:, 0] == 0
-    found = survives(natural, x, y, ball, steps=steps, seed=3)
+        x_adv = pgd(exact, x, y, ball, steps=taken, alpha=alphas[:taken], seed=3)
+        expected &= exact(x_adv).argmax(1) == y
+    found = survives(exact, x, y, ball, alphas, seed=3)
     assert torch.equal(found, expected) and 0 < found.sum() < len(x)
 
 
@@ -211,43 +203,12 @@ def test_what_is_lost_is_not_followed_further(natural, batch, ball):
     (x, y), ball = batch, type(ball)(ball.eps / 2)
     seen = []
     with_count = natural.register_forward_pre_hook(lambda module, inputs: seen.append(len(*inputs)))
-    found = survives(natural, x, y, ball, steps=8)
-    wrong = survives(natural, x, (natural(x).argmax(1) + 1) % 10, Linf(0.0), steps=8)
+    found = survives(natural, x, y, ball, equal_steps(ball.eps, 8))
+    wrong = survives(natural, x, (natural(x).argmax(1) + 1) % 10, Linf(0.0), [0.0] * 8)
     with_count.remove()
     assert seen[0] == len(x) and seen[:9] == sorted(seen[:9], reverse=True)
     assert int(found.sum()) <= seen[8] < len(x)
     assert len(seen) == 11 and not wrong.any()  # always wrong: one look, beside that of the test
-
-
-class Scripted(nn.Module):
-    """Says what it is told to, call by call, and remembers what it was shown."""
-
-    def __init__(self, *says):
-        super().__init__()
-        self.says, self.shown = list(says), []
-
-    def forward(self, x):
-        self.shown.append(x.clone())
-        return self.says.pop(0)
-
-
-def test_restarts_keep_the_worst_case_of_each_image():
-    surely, barely = [0.0, 4.0, 0.0], [1.0, 1.1, 0.0]  # wrong; the class is 0
-    unsure, right = [0.1, 0.0, 0.0], [3.0, 0.0, 0.0]
-    # The loss of an unsure right answer is higher than that of a barely wrong one.
-    loss = cross_entropy(torch.tensor([unsure, barely]), torch.tensor([0, 0]), reduction="none")
-    assert loss[0] > loss[1]
-    says = [
-        torch.tensor([barely, unsure, surely, right, right]),
-        torch.tensor([unsure, barely, barely, unsure, right]),
-        torch.tensor([right, right, right, right, right]),
-    ]
-    model = Scripted(*says)
-    x, y = torch.full((5, 3, 8, 8), 0.5), torch.zeros(5).long()
-    found = pgd(model, x, y, L2(0.1), steps=0, restarts=3)
-    expected = [0, 1, 0, 1, 0]
-    for image, search in enumerate(expected):
-        assert torch.equal(found[image], model.shown[search][image])
 
 
 def test_the_mode_of_every_module_is_restored(robust, batch):
@@ -259,9 +220,9 @@ def test_the_mode_of_every_module_is_restored(robust, batch):
     seen = []
     model.register_forward_hook(lambda m, *_: seen.append({p.training for p in m.modules()}))
     buffers = [buffer.clone() for buffer in model.buffers()]
-    pgd(model, x, y, L2(0.1), steps=2, restarts=2)
+    pgd(model, x, y, L2(0.1), steps=2)
     assert [module.training for module in model.modules()] == modes
-    assert seen == [{False}] * 6
+    assert seen == [{False}] * 2
     assert all(map(torch.equal, buffers, model.buffers()))
     with pytest.raises(RuntimeError, match="no such luck"):
         pgd(Broken(model), x, y, L2(0.1), steps=2)
@@ -283,7 +244,7 @@ def test_the_gradients_of_the_weights_are_left_alone(robust, batch):
     model, (x, y) = copy.deepcopy(robust).requires_grad_(True), batch
     first, *others = model.parameters()
     first.grad = torch.ones_like(first)
-    pgd(model, x, y, Linf(0.1), steps=2, restarts=2)
+    pgd(model, x, y, Linf(0.1), steps=2)
     assert torch.equal(first.grad, torch.ones_like(first))
     assert all(p.grad is None for p in others)
     assert all(p.requires_grad for p in model.parameters())
@@ -368,27 +329,15 @@ def test_the_gradient_is_that_of_each_image_alone(natural, batch):
         torch.testing.assert_close(whole[i], image.grad[0])
 
 
-def test_badness(natural, batch):
-    x, y = batch
-    found = badness(natural, x, y)
-    for i in range(8):
-        logits = natural(x[i : i + 1])[0].double()
-        assert found[i, 0] == float(logits.argmax() != y[i])
-        assert float(found[i, 1]) == pytest.approx(
-            float(logits.logsumexp(0) - logits[y[i]]), abs=1e-4
-        )
-
-
 def test_no_images_at_all(natural):
     x, y = torch.zeros(0, 3, 32, 32), torch.zeros(0).long()
-    assert pgd(natural, x, y, L2(0.1), steps=2, restarts=2).shape == (0, 3, 32, 32)
+    assert pgd(natural, x, y, L2(0.1), steps=2).shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize(
     ("search", "said"),
     [
         ({"steps": -1}, "steps is -1"),
-        ({"steps": 2, "restarts": 0}, "restarts 0"),
         ({"steps": 2, "alpha": -0.1}, "alpha -0.1"),
         ({"steps": 2, "alpha": [0.1, -0.2]}, "alpha -0.2"),
         ({"steps": 2, "alpha": [0.1]}, "alpha holds 1 step sizes for 2 steps"),

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from lib import models
 from lib.freezing import freeze, join, split
+from lib.zoo import models
 
 BLOCKS = 5
 frozen_of = {0: 5, 1: 4, 2: 3, 5: 0, -1: 0}

@@ -1,18 +1,12 @@
-"""Influence of a softmax head against loops, automatic differentiation and dense algebra."""
+"""Influence of a softmax head against automatic differentiation and dense algebra."""
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib import influence
-from lib.influence import (
-    Seen,
-    head_gradients,
-    head_hessian,
-    head_influence,
-    head_influences,
-    self_influence,
-)
+from lib import influence, softmax_head
+from lib.influence import head_influence, head_influences, self_influence
+from lib.softmax_head import Seen
 
 DAMPING = 0.01
 
@@ -34,60 +28,58 @@ def logits(weights, features):
     return features @ weights[:, :-1].T + weights[:, -1]
 
 
-def dense(train, test, inverse):
-    """Return the scores from the gradients and an inverse Hessian, all written out."""
-    gradients = (head_gradients(*seen).flatten(1) for seen in (test, train))
-    return next(gradients) @ inverse @ next(gradients).T
-
-
-def damped(train, damping=DAMPING):
-    hessian = head_hessian(train.features, train.probs)
-    return hessian + damping * torch.eye(len(hessian), dtype=hessian.dtype)
-
-
-def test_gradients_equal_a_loop_of_automatic_differentiation():
-    weights, train, _ = problem()
-    found = head_gradients(*train)
-    for features, y, gradient in zip(train.features, train.y, found, strict=True):
+def gradients(weights, seen):
+    """Each image's gradient, flat (N, C (d + 1)), by a loop of automatic differentiation."""
+    rows = []
+    for features, y in zip(seen.features, seen.y, strict=True):
         leaf = weights.clone().requires_grad_()
         cross_entropy(logits(leaf, features[None]), y[None]).backward()
-        torch.testing.assert_close(gradient, leaf.grad)
+        rows.append(leaf.grad.flatten())
+    return torch.stack(rows)
 
 
-def test_hessian_equals_automatic_differentiation():
-    weights, train, _ = problem()
-    expected = torch.autograd.functional.hessian(
+def damped(weights, train, damping=DAMPING):
+    """The Hessian of the mean loss by automatic differentiation, with damping."""
+    hessian = torch.autograd.functional.hessian(
         lambda w: cross_entropy(logits(w, train.features), train.y), weights
     )
     size = weights.numel()
-    found = head_hessian(train.features, train.probs)
-    torch.testing.assert_close(found, expected.view(size, size), rtol=1e-10, atol=1e-12)
+    return hessian.view(size, size) + damping * torch.eye(size, dtype=weights.dtype)
+
+
+def dense(weights, train, test, inverse):
+    """The scores from the gradients and an inverse Hessian, all written out."""
+    return gradients(weights, test) @ inverse @ gradients(weights, train).T
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_scores_equal_a_dense_solve(classes):
-    _, train, test = problem(classes=classes)
+    weights, train, test = problem(classes=classes)
     found = head_influence(*train, *test, damping=DAMPING)
-    expected = dense(train, test, damped(train).inverse())
+    expected = dense(weights, train, test, damped(weights, train).inverse())
     assert found.shape == (15, 40) and found.dtype == torch.float64
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_hessian_is_that_of_the_training_images_whichever_are_fewer():
     for n, m in ((15, 40), (40, 15), (20, 20)):
-        _, train, test = problem(n=n, m=m)
+        weights, train, test = problem(n=n, m=m)
         found = head_influence(*train, *test, damping=DAMPING)
-        expected = dense(train, test, damped(train).inverse())
+        expected = dense(weights, train, test, damped(weights, train).inverse())
         assert found.shape == (m, n)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("damping", [0.0, DAMPING])
 def test_a_cutoff_is_the_pseudo_inverse(damping):
-    _, train, test = problem()
-    inverse = torch.linalg.pinv(damped(train, damping), rtol=0.05, hermitian=True)
+    weights, train, test = problem()
+    hessian = damped(weights, train, damping)
+    # No singular value so near the cut that rounding could put it on the other side.
+    shares = torch.linalg.eigvalsh(hessian) / torch.linalg.matrix_norm(hessian, 2)
+    assert (shares - 0.05).abs().min() > 1e-6
+    inverse = torch.linalg.pinv(hessian, rtol=0.05, hermitian=True)
     found = head_influence(*train, *test, damping=damping, cutoff=0.05)
-    torch.testing.assert_close(found, dense(train, test, inverse), rtol=1e-8, atol=1e-11)
+    torch.testing.assert_close(found, dense(weights, train, test, inverse), rtol=1e-8, atol=1e-11)
 
 
 def test_several_rules_from_one_decomposition():
@@ -111,13 +103,13 @@ def test_the_sign_says_what_training_on_an_image_does():
     """One step of descent on image j lowers the loss on i where the score is positive."""
     weights, train, test = problem()
     scores = head_influence(*train, *test, damping=1e6)  # so large that H does not count
-    gradients = head_gradients(*train)
+    steps = 1e-6 * gradients(weights, train).view(-1, *weights.shape)
     before = cross_entropy(logits(weights, test.features), test.y, reduction="none")
     for j in range(len(train.y)):
-        after = cross_entropy(
-            logits(weights - 1e-6 * gradients[j], test.features), test.y, reduction="none"
-        )
-        assert torch.equal((before - after).sign(), scores[:, j].sign())
+        after = cross_entropy(logits(weights - steps[j], test.features), test.y, reduction="none")
+        clear = scores[:, j].abs() > 1e-4 * scores.abs().max()  # of the others a step tells nothing
+        assert torch.equal((before - after).sign()[clear], scores[:, j].sign()[clear])
+        assert clear.float().mean() > 0.5
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -132,7 +124,7 @@ def test_chunks_change_nothing(monkeypatch):
 def test_single_precision_where_the_head_is_large(monkeypatch):
     _, train, test = problem()
     exact = head_influence(*train, *test, damping=DAMPING)
-    monkeypatch.setattr(influence, "DOUBLE", 5)
+    monkeypatch.setattr(softmax_head, "DOUBLE", 5)
     found = head_influence(*train, *test, damping=DAMPING)
     assert not torch.equal(found, exact)
     torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-4 * float(exact.abs().max()))
@@ -175,10 +167,13 @@ BAD = {
         lambda a, b: (changed(a, y=a.y[1:]), b),
         r"features are \(40, 6\), probs .* y \(39,\)",
     ),
-    "features": (lambda a, b: (a, changed(b, features=b.features[:, 1:])), "6 features .* 5"),
+    "features": (
+        lambda a, b: (a, changed(b, features=b.features[:, 1:])),
+        "6 features .* 5 features",
+    ),
     "classes": (
         lambda a, b: (a, changed(b, probs=torch.full((15, 5), 0.2))),
-        "4 classes, test images 6 and 5",
+        "6 features and 4 classes, test images have 6 features and 5 classes; both",
     ),
     "sum": (lambda a, b: (changed(a, probs=2 * a.probs), b), "sum to 2; give the softmax"),
     "negative": (
@@ -223,7 +218,7 @@ def test_rules_without_an_inverse(rule, said):
 
 
 def test_a_damping_lost_in_rounding(monkeypatch):
-    monkeypatch.setattr(influence, "DOUBLE", 5)
+    monkeypatch.setattr(softmax_head, "DOUBLE", 5)
     _, train, test = problem(n=5)  # fewer images than unknowns: singular without damping
     with pytest.raises(ValueError, match="singular to the precision of torch"):
         head_influence(*train, *test, damping=1e-12)

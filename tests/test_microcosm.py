@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from lib import microcosm, models, training
-from lib.microcosm import BLOCK, CLASSES, WAVELENGTHS, draw
+from lib import microcosm, training
+from lib.microcosm import BLOCK, CLASSES, CUES, WAVELENGTHS, draw, one_cue
+from lib.zoo import models
 
 
 def same(a, b):
@@ -124,9 +125,9 @@ def test_a_cue_can_be_left_out():
     ("cue", "alone"), [("shape", {"amplitude": 0}), ("texture", {"contrast": (0, 0)})]
 )
 def test_each_cue_alone_suffices(cue, alone):
-    torch.set_num_threads(1)
     model = models.build("small_resnet", 10, seed=0, width=8)
     training.fit(model, draw(2000, 0, **alone), epochs=4)
+    # Over training seeds 0.79 ± 0.05 for the shape, 0.99 ± 0.01 for the texture.
     assert training.accuracy(model, draw(500, 1, **alone)) > 0.6, cue
 
 
@@ -159,8 +160,6 @@ def test_one_class_for_all_images():
 
 
 def test_one_cue_says_the_class_and_the_other_nothing():
-    from lib.microcosm import CUES, draw, one_cue
-
     assert CUES == ("shapes", "gratings")
     shapes, gratings = (one_cue(cue, 1000, 4) for cue in CUES)
     assert torch.equal(shapes.x, gratings.x)  # the same images, named by another cue

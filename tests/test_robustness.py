@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from lib import robustness, training
 from lib.attacks import L2, Linf, equal_steps
@@ -45,23 +46,23 @@ def test_a_curve_in_closed_form(linear):
         expected = float((distance > row["attack_eps"]).double().mean())
         assert row["accuracy"] == pytest.approx(expected, abs=0.01)
         assert set(row) == {"attack", "attack_eps", "accuracy"} and row["attack"] == "l2"
-    assert rows[0]["accuracy"] == training.accuracy(model, images) == 0.875
+    assert rows[0]["accuracy"] == training.accuracy(model, images) == 0.875  # 105 of 120
 
 
 @pytest.mark.parametrize(("norm", "ball"), [("l2", L2), ("linf", Linf)])
-def test_a_curve_by_a_plain_loop(natural, world, norm, ball):
+def test_a_curve_by_a_plain_loop(exact, world, norm, ball):
     images, radii = world[1][:80], [0.0, 0.005, 0.01, 0.02, 8.0]
-    rows = robustness.curve(natural, images, norm, radii[::-1], steps=3, restarts=2, seed=1)
+    rows = robustness.curve(exact, images, norm, radii[::-1], steps=3, restarts=2, seed=1)
     found = [row["accuracy"] for row in rows]
     kept = torch.ones(80, dtype=torch.bool)
     for eps, share in zip(radii, found, strict=True):
         places = kept.nonzero().flatten()
         kept[places] = training.withstands(
-            natural, images[places], ball(eps), steps=3, restarts=2, seed=1
+            exact, images[places], ball(eps), steps=3, restarts=2, seed=1
         )
         assert share == int(kept.sum()) / 80
     assert found == sorted(found, reverse=True) and found[-1] == 0
-    assert rows[0]["accuracy"] == training.accuracy(natural, images)
+    assert rows[0]["accuracy"] == pytest.approx(training.accuracy(exact, images))
 
 
 def test_a_curve_goes_on_where_nothing_is_left(natural, world):
@@ -71,15 +72,15 @@ def test_a_curve_goes_on_where_nothing_is_left(natural, world):
     assert [row["accuracy"] for row in rows] == [0, 0]
 
 
-def test_effort(natural, world):
+def test_effort(exact, world):
     images, ball = world[1][:60], L2(0.2)
     searches = [(0, 1), (2, 1), (2, 3), (10, 1)]
-    rows = robustness.effort(natural, images, ball, searches, step_sizes=equal_steps, seed=5)
+    rows = robustness.effort(exact, images, ball, searches, step_sizes=equal_steps, seed=5)
     assert [(row["steps"], row["restarts"]) for row in rows] == searches
     assert {row["step_sizes"] for row in rows} == {"equal_steps"}
     for row in rows:
         alone = training.withstands(
-            natural, images, ball, steps=row["steps"], restarts=row["restarts"],
+            exact, images, ball, steps=row["steps"], restarts=row["restarts"],
             step_sizes=equal_steps, seed=5,
         )  # fmt: skip
         assert row["accuracy"] == pytest.approx(float(alone.double().mean()))
@@ -104,7 +105,8 @@ def check_examples(model, images, ball, x_adv, predicted):
     # One network's pictures do not depend on the others'.
     again = robustness.examples({"it": model}, images, ball, steps=5)["it"]
     assert torch.equal(again[0], x_adv)
-    assert int((predicted == images.y).sum()) < 30 * training.accuracy(model, images)
+    x = images.x / 255
+    assert cross_entropy(model(x_adv), images.y) > cross_entropy(model(x), images.y)
 
 
 def test_independent_attacks_in_closed_form(linear):
@@ -128,7 +130,8 @@ def test_independent_attacks_agree_with_ours(robust, world):
     images = world[1][:60]
     rows = robustness.independent(robust, images, L2(0.3), steps=20)
     ours = training.robust_accuracy(robust, images, L2(0.3), steps=20, restarts=2)
-    assert abs(rows[-1]["accuracy"] - ours) <= 0.04
+    # On 60 images, over training seeds of the network: −2 ± 3.5 points.
+    assert -0.13 <= rows[-1]["accuracy"] - ours <= 0.09
 
 
 def test_independent_attacks_where_nothing_is_left(natural, world):

@@ -3,43 +3,34 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lib.stats import (
-    best,
-    in_percent,
-    in_points,
-    interval,
-    paired,
-    percent,
-    resampled,
-    summary,
-    tally,
-    triple,
-    verdict,
-)
+from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.stats import best, interval, paired, rank_correlation, resampled, summary
+
+ROBUST = Constraint("l2", 0.25)
+STRONGER = Constraint("l2", 0.5)
 
 
-def frame(sources=("natural", "robust"), seeds=4, subsets=3, sizes=(20, 40), noise=0.01):
-    """Accuracies with a known lead of the later sources, and luck of three kinds."""
+def frame(constraints=(NATURAL, ROBUST), seeds=4, subsets=3, sizes=(20, 40), noise=0.01):
+    """Accuracies with a known lead of the later constraints, and luck of three kinds."""
     rng = np.random.default_rng(0)
     rows = []
     for size in sizes:
         for seed in range(seeds):
             for subset in range(subsets):
                 shared = rng.normal(0, 0.1)  # what a pair has in common
-                for lead, source in enumerate(sources):
+                for lead, constraint in enumerate(constraints):
                     value = 0.5 + 0.1 * lead + shared + rng.normal(0, noise)
-                    rows.append((size, seed, 10 * seed + subset, source, value))
-    columns = ["n_train", "source_seed", "subset_seed", "source", "clean_accuracy"]
+                    rows.append((size, seed, 10 * seed + subset, constraint, value))
+    columns = ["n_train", "source_seed", "subset_seed", "constraint", "clean_accuracy"]
     return pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=0)
 
 
 def test_interval_is_that_of_the_one_sample_t_test():
     values = np.random.default_rng(1).normal(3, 2, 7)
-    for level in (0.5, 0.95, 0.99):
-        mean, low, high = interval(values, level)
-        expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(level)
-        assert (low, high) == pytest.approx((expected.low, expected.high))
-        assert mean == pytest.approx(values.mean())
+    mean, low, high = interval(values)
+    expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert mean == pytest.approx(values.mean())
     # By hand: of −1 and 1 the mean is 0 with a standard error of 1, and t(0.975, 1) = 12.7062.
     assert interval([-1, 1]) == pytest.approx((0, -12.7062, 12.7062), rel=1e-5)
     assert interval([2, 2, 2]) == (2, 2, 2)
@@ -58,8 +49,8 @@ def test_resampled_widens_as_nadeau_and_bengio_do():
     half = 12.7062 * (1.5 * 0.0002) ** 0.5
     assert resampled([0.70, 0.72], 0.5) == pytest.approx((0.71, 0.71 - half, 0.71 + half), rel=1e-5)
     values = np.random.default_rng(0).normal(0.5, 0.1, 9)
-    mean, low, high = resampled(values, 0.25, level=0.9)
-    half = scipy_stats.t.ppf(0.95, 8) * values.std(ddof=1) * (1 / 9 + 1 / 3) ** 0.5
+    mean, low, high = resampled(values, 0.25)
+    half = scipy_stats.t.ppf(0.975, 8) * values.std(ddof=1) * (1 / 9 + 1 / 3) ** 0.5
     assert (mean, low, high) == pytest.approx((values.mean(), mean - half, mean + half))
     assert np.isnan(resampled([0.5], 0.25)[1:]).all()
     with pytest.raises(ValueError, match="no values"):
@@ -103,11 +94,13 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 def test_summary_by_a_plain_loop():
     rows = frame()
-    found = summary(rows, "clean_accuracy", ["n_train", "source"])
-    assert list(found) == ["n_train", "source", "mean", "low", "high", "seeds"]
+    found = summary(rows, "clean_accuracy", ["n_train", "constraint"])
+    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds"]
     assert len(found) == 4 and (found["seeds"] == 4).all()
     for _, line in found.iterrows():
-        part = rows[(rows["n_train"] == line["n_train"]) & (rows["source"] == line["source"])]
+        part = rows[
+            (rows["n_train"] == line["n_train"]) & (rows["constraint"] == line["constraint"])
+        ]
         means = [part[part["source_seed"] == s]["clean_accuracy"].mean() for s in range(4)]
         assert (line["mean"], line["low"], line["high"]) == pytest.approx(interval(means))
 
@@ -122,48 +115,50 @@ def test_every_seed_weighs_the_same():
 def test_pairing_takes_out_what_a_pair_shares():
     rows = frame()
     found = paired(rows, "clean_accuracy", ["n_train"])
-    assert list(found) == ["n_train", "source", "mean", "low", "high", "seeds"]
-    assert sorted(found["n_train"]) == [20, 40] and (found["source"] == "robust").all()
+    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds"]
+    assert sorted(found["n_train"]) == [20, 40] and (found["constraint"] == ROBUST).all()
     wide = rows.pivot_table(
-        "clean_accuracy", ["n_train", "source_seed", "subset_seed"], "source"
+        "clean_accuracy", ["n_train", "source_seed", "subset_seed"], "constraint"
     ).reset_index()
-    wide["gap"] = wide["robust"] - wide["natural"]
+    wide["gap"] = wide[ROBUST] - wide[NATURAL]
     for _, line in found.iterrows():
         part = wide[wide["n_train"] == line["n_train"]]
         means = part.groupby("source_seed")["gap"].mean()
         assert (line["mean"], line["low"], line["high"]) == pytest.approx(interval(means))
         assert line["low"] < 0.1 < line["high"]
-    plain = summary(rows, "clean_accuracy", ["n_train", "source"])
+    plain = summary(rows, "clean_accuracy", ["n_train", "constraint"])
     assert (found["high"] - found["low"]).max() < (plain["high"] - plain["low"]).min() / 3
 
 
 def test_pairing_another_reference_turns_the_sign():
     rows = frame()
     one = paired(rows, "clean_accuracy", ["n_train"]).set_index("n_train")["mean"]
-    two = paired(rows, "clean_accuracy", ["n_train"], reference="robust").set_index("n_train")
+    two = paired(rows, "clean_accuracy", ["n_train"], reference=ROBUST).set_index("n_train")
     assert one.to_dict() == pytest.approx((-two["mean"]).to_dict())
 
 
-def test_a_source_without_a_partner_is_named():
+def test_what_has_no_partner_is_named():
     rows = frame()
-    gone = (rows["source"] == "natural") & (rows["subset_seed"] == 11) & (rows["n_train"] == 40)
-    with pytest.raises(ValueError, match=r"no natural row to pair with .*'subset_seed': 11"):
+    gone = (rows["constraint"] == NATURAL) & (rows["subset_seed"] == 11) & (rows["n_train"] == 40)
+    with pytest.raises(ValueError, match=r"no natural row .* ℓ2 0.25, .* subset_seed 11"):
         paired(rows[~gone], "clean_accuracy", ["n_train"])
     with pytest.raises(ValueError, match="no natural row"):
-        paired(rows[rows["source"] != "natural"], "clean_accuracy", ["n_train"])
+        paired(rows[rows["constraint"] != NATURAL], "clean_accuracy", ["n_train"])
 
 
-@pytest.mark.parametrize("source", ["natural", "robust"])
-def test_a_partner_too_many_is_named(source):
+@pytest.mark.parametrize("constraint", [NATURAL, ROBUST])
+def test_a_partner_too_many_is_named(constraint):
     rows = frame()
-    twice = pd.concat([rows, rows[rows["source"] == source].head(1)])
-    with pytest.raises(ValueError, match=f"{source} has two rows for the same n_train, source_se"):
+    twice = pd.concat([rows, rows[rows["constraint"] == constraint].head(1)])
+    with pytest.raises(
+        ValueError, match=f"{constraint} has two rows for the same n_train, source_se"
+    ):
         paired(twice, "clean_accuracy", ["n_train"])
 
 
 def test_a_partner_that_is_not_asked_for_does_no_harm():
     rows = frame()
-    more = rows[rows["source"] == "natural"].assign(subset_seed=lambda f: f["subset_seed"] + 5000)
+    more = rows[rows["constraint"] == NATURAL].assign(subset_seed=lambda f: f["subset_seed"] + 5000)
     pd.testing.assert_frame_equal(
         paired(pd.concat([rows, more]), "clean_accuracy", ["n_train"]),
         paired(rows, "clean_accuracy", ["n_train"]),
@@ -171,88 +166,45 @@ def test_a_partner_that_is_not_asked_for_does_no_harm():
 
 
 def test_the_best_and_what_cannot_be_told_from_it():
-    clear = best(frame(("a", "b", "c")), "clean_accuracy", ["n_train"]).set_index("n_train")
-    assert (clear["best"] == "c").all() and set(clear["ties"]) == {()}
-    rows = frame(("a", "b"))
-    twin = rows[rows["source"] == "b"].assign(source="like b")
+    three = frame((NATURAL, ROBUST, STRONGER))
+    clear = best(three, "clean_accuracy", ["n_train"]).set_index("n_train")
+    assert (clear["best"] == STRONGER).all() and set(clear["ties"]) == {()}
+    rows = frame()
+    twin = rows[rows["constraint"] == ROBUST].assign(constraint=STRONGER)
     twin["clean_accuracy"] -= 1e-6 * (-1) ** np.arange(len(twin))
     near = best(pd.concat([rows, twin]), "clean_accuracy", ["n_train"])
     for _, line in near.iterrows():
-        assert {line["best"], *line["ties"]} == {"b", "like b"}
-        mean = rows[(rows["source"] == "b") & (rows["n_train"] == line["n_train"])]
+        assert {line["best"], *line["ties"]} == {ROBUST, STRONGER}
+        mean = rows[(rows["constraint"] == ROBUST) & (rows["n_train"] == line["n_train"])]
         assert line["mean"] == pytest.approx(mean["clean_accuracy"].mean(), abs=1e-5)
 
 
-def test_the_best_of_one_source_or_of_one_seed():
-    alone = best(frame(("a",)), "clean_accuracy", ["n_train"])
-    assert (alone["best"] == "a").all() and set(alone["ties"]) == {()}
+def test_the_best_of_one_constraint_or_of_one_seed():
+    alone = best(frame((ROBUST,)), "clean_accuracy", ["n_train"])
+    assert (alone["best"] == ROBUST).all() and set(alone["ties"]) == {()}
     # With one seed there is no interval, so nothing can be told apart.
-    single = best(frame(("a", "b"), seeds=1, subsets=1), "clean_accuracy", ["n_train"])
-    assert (single["best"] == "b").all() and set(single["ties"]) == {("a",)}
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [
-        (0.01, 0.02, "higher"),
-        (-0.02, -0.01, "lower"),
-        (-0.01, 0.01, "no difference can be told"),
-        (0.0, 0.01, "no difference can be told"),
-        (np.nan, np.nan, "no difference can be told"),
-    ],
-)
-def test_verdict(low, high, said):
-    assert verdict(low, high) == said
-
-
-def test_in_points():
-    row = pd.Series({"mean": 0.0421, "low": -0.0104, "high": 0.0738})
-    assert in_points(row) == "+4.2 ± 3.2"
-
-
-def test_tally():
-    rows = pd.DataFrame({"low": [1.0, -1.0, -3.0, 2.0], "high": [2.0, 1.0, -2.0, 3.0]})
-    assert tally(rows) == "higher at 2 of 4 sizes, lower at 1 of 4 sizes"
-    assert tally(rows[:0]) == "not measured in this run"
-
-
-def test_percent():
-    rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
-    assert percent(rows.set_index("source"), "a") == pytest.approx((50, 5, 90))
-    assert np.isnan(percent(rows.set_index("source"), "left out")).all()
-
-
-def test_triple():
-    rows = pd.DataFrame({"source": ["a", "b"], "mean": [0.5, 0.1], "low": 0.05, "high": 0.9})
-    assert triple(rows.set_index("source"), "b") == (0.1, 0.05, 0.9)
-    assert np.isnan(triple(rows.set_index("source"), "left out")).all()
-    pairs = rows.assign(n=3).set_index(["source", "n"])
-    assert triple(pairs, ("a", 3)) == (0.5, 0.05, 0.9) and np.isnan(triple(pairs, ("a", 4))).all()
-    for key in ("a", ("a", 3), 0.0):  # a run may have left out everything
-        assert np.isnan(triple(pd.DataFrame(), key)).all()
+    single = best(frame(seeds=1, subsets=1), "clean_accuracy", ["n_train"])
+    assert (single["best"] == ROBUST).all() and set(single["ties"]) == {(NATURAL,)}
 
 
 def test_a_share_does_not_leave_its_limits():
-    rows = pd.DataFrame({"source": "a", "source_seed": range(3), "share": [0.99, 1.0, 0.2]})
-    free = summary(rows, "share", ["source"]).iloc[0]
-    cut = summary(rows, "share", ["source"], limits=(0, 1)).iloc[0]
+    rows = pd.DataFrame({"constraint": "a", "source_seed": range(3), "share": [0.99, 1.0, 0.2]})
+    free = summary(rows, "share", ["constraint"]).iloc[0]
+    cut = summary(rows, "share", ["constraint"], limits=(0, 1)).iloc[0]
     assert free["low"] < 0 and free["high"] > 1 and cut["mean"] == free["mean"]
     assert (cut["low"], cut["high"]) == (0, 1)
-
-
-def test_a_share_in_words():
-    row = pd.Series({"source": "a", "mean": 0.421, "low": 0.3, "high": 0.549})
-    assert in_percent(row) == "42 [30, 55]"
+    assert interval([0.99, 1.0, 0.2], limits=(0, 1)) == (cut["mean"], 0, 1)
+    assert interval([0.4, 0.5, 0.6], limits=(0, 1)) == interval([0.4, 0.5, 0.6])
 
 
 def test_of_one_network_a_source_the_subsets_are_the_draws():
     rows = pd.DataFrame(
-        {"source": name, "source_seed": 0, "subset_seed": i, "n_train": n, "a": value + n / 100}
-        for name, values in {"natural": (0.2, 0.3, 0.7), "robust": (0.5, 0.4, 0.9)}.items()
+        {"constraint": name, "source_seed": 0, "subset_seed": i, "n_train": n, "a": value + n / 100}
+        for name, values in {NATURAL: (0.2, 0.3, 0.7), ROBUST: (0.5, 0.4, 0.9)}.items()
         for n in (1, 2)
         for i, value in enumerate(values)
     )
-    found = summary(rows, "a", ["source", "n_train"])
+    found = summary(rows, "a", ["constraint", "n_train"])
     assert found["seeds"].tolist() == [3] * 4
     assert found.loc[0, ["mean", "low", "high"]].tolist() == pytest.approx(
         interval([0.21, 0.31, 0.71])
@@ -261,3 +213,57 @@ def test_of_one_network_a_source_the_subsets_are_the_draws():
     assert gap.loc[0, ["mean", "low", "high"]].tolist() == pytest.approx(interval([0.3, 0.1, 0.2]))
     once = rows[rows["subset_seed"] == 1]
     assert paired(once, "a", ["n_train"])["low"].isna().all()
+
+
+def test_without_a_column_of_subsets_there_is_one():
+    rows = frame(subsets=1)
+    bare = rows.drop(columns="subset_seed")
+    for function, by in ((summary, ["n_train", "constraint"]), (paired, ["n_train"])):
+        expected = function(rows, "clean_accuracy", by)
+        pd.testing.assert_frame_equal(function(bare, "clean_accuracy", by), expected)
+    with pytest.raises(ValueError, match=r"two rows for the same n_train, source_seed$"):
+        paired(frame(subsets=2).drop(columns="subset_seed"), "clean_accuracy", ["n_train"])
+
+
+def test_anything_can_be_compared_and_in_no_group():
+    rows = frame(sizes=(20,))
+    rows["ranking"] = rows["constraint"].map({NATURAL: "loss", ROBUST: "score"})
+    found = paired(rows, "clean_accuracy", [], compared="ranking", reference="loss")
+    assert list(found) == ["ranking", "mean", "low", "high", "seeds"]
+    assert found["ranking"].tolist() == ["score"] and found["seeds"].tolist() == [4]
+    by_name = best(rows, "clean_accuracy", ["n_train"], compared="ranking")
+    assert (by_name["best"] == "score").all()
+    turned = paired(rows, "clean_accuracy", ["n_train"], reference=ROBUST)
+    assert (turned["constraint"] == NATURAL).all() and (turned["mean"] < 0).all()
+    with pytest.raises(ValueError, match="no untrained row to pair with constraint"):
+        paired(rows, "clean_accuracy", ["n_train"], reference=UNTRAINED)
+
+
+def test_combinations_come_in_the_order_in_which_they_first_occur():
+    rows = frame((STRONGER, NATURAL, ROBUST), sizes=(40, 10, 20))
+    rows = rows.sort_values(["n_train", "source_seed"], key=lambda c: -c, kind="stable")
+    first = rows.drop_duplicates(["n_train", "constraint"])[["n_train", "constraint"]]
+    found = summary(rows, "clean_accuracy", ["n_train", "constraint"])
+    assert found[["n_train", "constraint"]].values.tolist() == first.values.tolist()
+    gaps = paired(rows, "clean_accuracy", ["n_train"])
+    kept = first[first["constraint"] != NATURAL]
+    assert gaps[["n_train", "constraint"]].values.tolist() == kept.values.tolist()
+    assert gaps.set_index(["n_train", "constraint"]).sort_index().index[0] == (10, ROBUST)
+
+
+def test_rank_correlation_within_each_seed():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"n_train": 20, "source_seed": np.repeat([0, 1, 2, 3], 6)})
+    rows["bias"] = rng.normal(size=24)
+    rows["accuracy"] = rows["bias"] + rng.normal(size=24)
+    rows.loc[rows["source_seed"] == 3, "bias"] = 0.5  # does not vary
+    per_seed = [
+        scipy_stats.spearmanr(part["bias"], part["accuracy"]).statistic
+        for seed, part in rows.groupby("source_seed")
+        if seed < 3
+    ]
+    for by in ([], ["n_train"]):
+        (found,) = rank_correlation(rows, "bias", "accuracy", by).to_dict("records")
+        values = [found[name] for name in ("mean", "low", "high")]
+        assert values == pytest.approx(interval(per_seed)) and found["seeds"] == 3
+    assert rank_correlation(rows[rows["source_seed"] == 3], "bias", "accuracy").empty

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import attacks, models, training
+from lib import attacks, training
 from lib.attacks import L2, Linf, equal_steps, long_then_short, pgd
 from lib.training import descend, fit, thirds, warm_then_cosine
+from lib.zoo import models
 
 
 def network(seed=0, width=4):
@@ -73,8 +74,8 @@ def batches_of(n, epochs, sizes, seed):
 
 def test_descent_is_a_plain_loop(few):
     few = few[:100]
-    x = training.pixels(few.x)
-    model = network()
+    x = training.pixels(few.x).double()
+    model = network().double()
     twin = copy.deepcopy(model)
     history = descend(
         model, x, few.y, epochs=2, seed=7, lr=0.05, batch_size=40, weight_decay=0.01,
@@ -83,7 +84,7 @@ def test_descent_is_a_plain_loop(few):
     order = list(batches_of(100, 2, [34, 33, 33], seed=7))
     rates = [0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005]
     by_hand(twin, [(x[b], few.y[b]) for b in order], rates, 0.01)
-    torch.testing.assert_close(weights(model), weights(twin), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(weights(model), weights(twin), atol=1e-10, rtol=1e-8)
     assert [row["epoch"] for row in history] == [1, 2]
     assert not model.training
 
@@ -136,12 +137,15 @@ def test_history_reports_the_images_as_trained_on():
 
 def test_it_learns(world, natural, robust):
     test = world[1]
-    assert training.accuracy(natural, test) > 0.45
-    assert training.accuracy(robust, test) > 0.45
+    # Over training seeds 0.69 ± 0.15 and 0.55 ± 0.07; chance is 0.1.
+    right = [training.accuracy(model, test) for model in (natural, robust)]
+    assert min(right) > 0.2
+    # Of what is right, so much stays right under attack: 0.27 ± 0.08 and 0.55 ± 0.05.
     withstood = [
-        training.robust_accuracy(model, test, L2(0.25), steps=10) for model in (natural, robust)
+        training.robust_accuracy(model, test, L2(0.4), steps=10) for model in (natural, robust)
     ]
-    assert withstood[1] > withstood[0] + 0.05 and withstood[1] > 0.3
+    assert withstood[1] / right[1] > withstood[0] / right[0] + 0.05
+    assert withstood[1] / right[1] > 0.3
 
 
 class Seen(nn.Module):
@@ -200,6 +204,24 @@ def test_schedules():
     assert warm_then_cosine(0.1) < warm_then_cosine(0.19999) <= 1
 
 
+def test_a_search_that_makes_no_sense_is_refused(natural, world):
+    for search in ({"steps": -1}, {"steps": 2, "restarts": 0}):
+        with pytest.raises(ValueError, match="allowed are 0 and 1 and more"):
+            training.withstands(natural, world[1][:2], L2(0.1), **search)
+
+
+def test_epochs_are_watched_as_they_end(few):
+    seen = []
+    model = network()
+    settings = {"seed": 0, "lr": 0.1, "batch_size": 50, "weight_decay": 0, "schedule": thirds}
+    history = descend(
+        model, training.pixels(few.x), few.y, epochs=3, **settings,
+        watch=lambda epoch: seen.append((epoch, model.training, weights(model))),
+    )  # fmt: skip
+    assert [(epoch, mode) for epoch, mode, _ in seen] == [(1, True), (2, True), (3, True)]
+    assert len(history) == 3 and torch.equal(seen[-1][2], weights(model))
+
+
 def test_a_run_that_diverges_is_stopped(few):
     with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch \d; lower lr, now 1000"):
         fit(network(), few, epochs=5, lr=1e12)
@@ -221,15 +243,15 @@ def test_pixels():
     assert found.flatten().tolist() == pytest.approx([v / 255 for v in range(256)])
 
 
-def test_predictions_one_image_at_a_time(natural, world):
+def test_predictions_one_image_at_a_time(exact, world):
     images = world[1][:120]
     with torch.no_grad():
-        slow = [int(natural(x[None].float() / 255).argmax()) for x in images.x]
+        slow = [int(exact(x[None].float() / 255).argmax()) for x in images.x]
     for batch_size in (1, 7, 500):
-        assert training.predict(natural, images, batch_size=batch_size).tolist() == slow
+        assert training.predict(exact, images, batch_size=batch_size).tolist() == slow
     share = sum(a == b for a, b in zip(slow, images.y.tolist(), strict=True)) / 120
-    assert training.accuracy(natural, images, batch_size=50) == pytest.approx(share)
-    assert len(training.predict(natural, images[:0])) == 0
+    assert training.accuracy(exact, images, batch_size=50) == pytest.approx(share)
+    assert len(training.predict(exact, images[:0])) == 0
 
 
 def test_measuring_changes_nothing(natural, world):
@@ -244,23 +266,23 @@ def test_measuring_changes_nothing(natural, world):
 
 @pytest.mark.parametrize("sizes", [long_then_short, equal_steps])
 @pytest.mark.parametrize("ball", [L2(0.2), Linf(3 / 255)])
-def test_what_withstands_is_what_no_search_fools(natural, world, ball, sizes):
+def test_what_withstands_is_what_no_search_fools(exact, world, ball, sizes):
     images = world[1][:90]
     found = training.withstands(
-        natural, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2, batch_size=500
+        exact, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2, batch_size=500
     )
-    kept = training.predict(natural, images) == images.y
+    kept = training.predict(exact, images) == images.y
     for restart in range(3):
         left = kept.nonzero().flatten()
         x, y = training.pixels(images.x[left]), images.y[left]
         for steps in range(5):  # every point on the way
             alpha = sizes(ball.eps, 4)[:steps]
-            x_adv = pgd(natural, x, y, ball, steps=steps, alpha=alpha, seed=2 + restart)
+            x_adv = pgd(exact, x, y, ball, steps=steps, alpha=alpha, seed=2 + restart)
             with torch.no_grad():
-                kept[left] &= natural(x_adv).argmax(1) == y
+                kept[left] &= exact(x_adv).argmax(1) == y
     assert torch.equal(found, kept) and 0 < kept.sum() < 90
     share = training.robust_accuracy(
-        natural, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2
+        exact, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2
     )
     assert share == pytest.approx(int(kept.sum()) / 90)
 

@@ -8,21 +8,22 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import augment, data, decoded, freezing, heads, microcosm, tails, training
+from lib import augmentation, datasets, freezing, microcosm, training, tuning
 from lib.attacks import L2, long_then_short, pgd
-from lib.images import Images
+from lib.images import Images, choose, subset
 from lib.training import thirds
-from lib.transfer import transfer, transfer_all
+from lib.transfer import transfer
 
 COLUMNS = {
-    "target", "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size",
-    "weight_decay", "augment", "views", "clean_accuracy", "train_accuracy", "seconds",
+    "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size", "weight_decay",
+    "augment", "views", "epoch", "clean_accuracy", "train_accuracy", "seconds",
 }  # fmt: skip
+SAME = sorted(COLUMNS - {"seconds"})
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", n=200), data.load("digits", "test", n=100)
+    return datasets.load("digits", n=200), datasets.load("digits", "test", n=100)
 
 
 @pytest.fixture
@@ -30,20 +31,18 @@ def tuned(monkeypatch):
     """What was trained to what on what, model by model: (weights, labels)."""
     models = []
 
-    def one(module, inputs, y, **settings):
-        history = training.descend(module, inputs, y, **settings)
-        models.append((weights(module), y.tolist()))
-        return history
+    def watched(fit):
+        def call(tails, below, y, *args, **kwargs):
+            for (tail, fitted), labels in zip(
+                fit(tails, below, y, *args, **kwargs), y, strict=True
+            ):
+                models.append((weights(tail), labels.tolist()))
+                yield tail, fitted
 
-    def several(given, features, y, **settings):
-        found, accuracy = heads.fit_heads(given, features, y, **settings)
-        models.extend(
-            (weights(head), labels.tolist()) for head, labels in zip(found, y, strict=True)
-        )
-        return found, accuracy
+        return call
 
-    monkeypatch.setattr(tails, "descend", one)
-    monkeypatch.setattr(tails, "fit_heads", several)
+    for name in ("fit_heads", "fit_tails"):
+        monkeypatch.setattr(tuning, name, watched(getattr(tuning, name)))
     return models
 
 
@@ -75,7 +74,7 @@ def slowly(
         torch.manual_seed(seed)
         model.head = nn.Linear(source.head.in_features, len(train.classes))
     freezing.freeze(model, unfrozen_blocks)
-    images = data.subset(train, n, seed)
+    images = subset(train, n, seed)
     x, y = images.x.float() / 255, images.y
     optimiser = torch.optim.SGD(
         [p for p in model.parameters() if p.requires_grad],
@@ -132,11 +131,11 @@ def test_views_are_shown_in_turn_as_a_slow_twin_shows_them(
     (row,) = transfer(
         robust, colourful, seeds=[4], augment="paper", views=views, **settings
     ).to_dict("records")
-    members = data.choose(colourful[0], 50, 4)
+    members = choose(colourful[0], 50, 4)
 
     def show(epoch):
         number = epoch % views if views else epoch
-        return augment.one_view(colourful[0].x[members], members, number)
+        return augmentation.one_view(colourful[0].x[members], members, number)
 
     model, accuracy = slowly(robust, *colourful, seed=4, show=show, **settings)
     _, tail = freezing.split(model, unfrozen_blocks)
@@ -163,8 +162,7 @@ def test_grey_targets_are_shown_as_they_are(robust, digits):
     settings = {"n": 30, "seeds": [0], "epochs": 3}
     plain = transfer(robust, digits, **settings)
     shown = transfer(robust, digits, augment="paper", views=3, **settings)
-    same = sorted(COLUMNS - {"seconds"})
-    pd.testing.assert_frame_equal(shown[same], plain[same])
+    pd.testing.assert_frame_equal(shown[SAME], plain[SAME])
     assert shown["augment"][0] == "none" and shown["views"][0] == 1
 
 
@@ -175,7 +173,7 @@ def test_one_row_for_each_model(natural, digits):
         (20, 0), (20, 3), (40, 0), (40, 3),
     ]  # fmt: skip
     assert (rows[["epochs", "lr", "batch_size"]] == [2, 0.2, 16]).all(axis=None)
-    assert (rows["target"] == "images").all() and (rows["unfrozen_blocks"] == 0).all()
+    assert (rows["epoch"] == 2).all() and (rows["unfrozen_blocks"] == 0).all()
     for share in (rows["clean_accuracy"], rows["train_accuracy"]):
         assert share.between(0, 1).all()
     # Each row alone is the same: what else is asked for does not matter.
@@ -200,7 +198,7 @@ def test_a_curve_is_that_of_the_plain_loop_stopped_on_the_way(robust, digits, un
         "weight_decay": 0.01,
     }  # fmt: skip
     rows = transfer(robust, digits, seeds=[4, 9], evaluate_at=[1, 4, 6], **settings)
-    assert set(rows) == COLUMNS | {"epoch"}
+    assert set(rows) == COLUMNS
     assert (
         rows["epoch"].tolist() == [1, 4, 6] * 2
         and rows["subset_seed"].tolist() == [4] * 3 + [9] * 3
@@ -218,11 +216,9 @@ def test_looking_on_the_way_changes_nothing(robust, digits, tuned, unfrozen_bloc
     for (one, _), (other, _) in zip(tuned[:4], tuned[4:], strict=True):
         assert all(map(torch.equal, one, other))
     last = seen[seen["epoch"] == 5].reset_index(drop=True)
-    same = sorted(COLUMNS - {"seconds"})
-    pd.testing.assert_frame_equal(last[same], plain[same])  # curves end at the final accuracy
+    pd.testing.assert_frame_equal(last[SAME], plain[SAME])  # curves end at the final accuracy
     again = transfer(robust, digits, evaluate_at=[2, 5], **settings)
-    same += ["epoch"]
-    pd.testing.assert_frame_equal(seen[same], again[same])
+    pd.testing.assert_frame_equal(seen[SAME], again[SAME])
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [0, 1, -1])
@@ -250,9 +246,10 @@ def test_measures_are_of_the_whole_network(robust, digits, tuned, unfrozen_block
 
 def test_it_learns_the_target(robust, digits):
     (row,) = transfer(robust, digits, n=200, epochs=30).to_dict("records")
-    assert row["clean_accuracy"] > 0.45 and row["train_accuracy"] > 0.5
+    # Over training seeds of the source 0.58 ± 0.04, 0.60 ± 0.06, and 0.97 ± 0.03 below.
+    assert row["clean_accuracy"] > 0.45 and row["train_accuracy"] > 0.42
     (more,) = transfer(robust, digits, n=200, epochs=30, unfrozen_blocks=2).to_dict("records")
-    assert more["train_accuracy"] > 0.95
+    assert more["train_accuracy"] > 0.87
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [0, 2, -1])
@@ -294,24 +291,6 @@ def test_the_test_set_decides_nothing(natural, digits, tuned, unfrozen_blocks):
     (one, _), (two, _) = tuned
     assert all(map(torch.equal, one, two))
     assert found[0]["train_accuracy"].equals(found[1]["train_accuracy"])
-    assert not found[0]["clean_accuracy"].equals(found[1]["clean_accuracy"])
-
-
-def test_by_name_and_by_folder(natural, tmp_path, tmp_path_factory, monkeypatch):
-    from PIL import Image
-
-    monkeypatch.setattr(decoded, "CACHE", tmp_path_factory.mktemp("cache"))
-    row = transfer(natural, "faces", n=10, epochs=1)
-    pair = transfer(natural, (data.load("faces"), data.load("faces", "test")), n=10, epochs=1)
-    assert row["target"][0] == "faces"
-    assert row["clean_accuracy"].equals(pair["clean_accuracy"])
-    for i in range(8):
-        for name in ("dark", "light"):
-            (tmp_path / name).mkdir(exist_ok=True)
-            colour = 10 * i + (170 if name == "light" else 0)
-            Image.new("L", (9, 9), colour).save(tmp_path / name / f"{i}.png")
-    row = transfer(natural, str(tmp_path), n=12, epochs=150)
-    assert row["target"][0] == str(tmp_path) and row["clean_accuracy"][0] == 1
 
 
 @pytest.mark.parametrize(
@@ -336,47 +315,4 @@ def test_errors_before_anything_is_trained(natural, digits, tuned, arguments, sa
 
 def test_a_target_that_does_not_fit_together(natural, digits):
     with pytest.raises(ValueError, match="trains 0, 1, 2, 3, 4, but tests face, no face; both"):
-        transfer(natural, (digits[0], data.load("faces", "test")), n=20)
-    with pytest.raises(ValueError, match="known sets are"):
-        transfer(natural, "digit", n=20)
-
-
-def test_a_plan_gives_the_rows_of_its_calls_side_by_side(natural, robust, digits):
-    settings = {"target": digits, "n": [20, 40], "epochs": 2}
-    plan = [
-        ({"source": name, "source_seed": s}, {"source": model, "seeds": [s, s + 1], **settings})
-        for s, (name, model) in enumerate({"natural": natural, "robust": robust}.items())
-    ]
-    rows = transfer_all(plan, label="fine-tuned")
-    assert list(rows["source"]) == ["natural"] * 4 + ["robust"] * 4
-    assert list(rows["source_seed"]) == [0] * 4 + [1] * 4
-    alone = transfer(robust, digits, n=[20, 40], seeds=[1, 2], epochs=2)
-    found = rows[rows["source"] == "robust"].reset_index(drop=True)
-    same = ["n_train", "subset_seed", "clean_accuracy"]
-    pd.testing.assert_frame_equal(found[same], alone[same])
-
-
-def test_rows_that_are_kept_are_those_that_were_measured(
-    natural, robust, digits, tmp_path, monkeypatch
-):
-    measures = {"kept": partial(training.accuracy, images=digits[1][:50])}
-    plan = [
-        ({"source": name}, {"source": source, "target": digits, "n": [20, 40], "epochs": 2})
-        for name, source in (("natural", natural), ("robust", robust))
-    ]
-    plan = [(columns, {**call, "seeds": [3, 4], "measures": measures}) for columns, call in plan]
-    file = str(tmp_path / "rows.csv")
-    plain = transfer_all(plan, label="plain")
-    first = transfer_all(plan, label="first", file=file, noted={"n_source": 7})
-
-    def twice(**_):
-        raise ValueError("measured twice")
-
-    monkeypatch.setattr("lib.kept._measured", twice)
-    again = transfer_all(plan, label="again", file=file)
-    same = plain.columns.drop("seconds")
-    for found in (first, again):
-        pd.testing.assert_frame_equal(found[same], plain[same], check_exact=True)
-    other = [(columns, {**call, "lr": 0.2}) for columns, call in plan]
-    with pytest.raises(ValueError, match="measured twice"):
-        transfer_all(other, label="other", file=file)
+        transfer(natural, (digits[0], datasets.load("faces", "test")), n=20)

@@ -1,0 +1,1 @@
+"""The runner: executes the chapters, publishes the book, reruns a chapter."""

@@ -1,0 +1,92 @@
+"""The command line: `python -m lib.book publish`, `refresh`, `stale` and `run`."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import yaml
+from sphinx_external_toc.parsing import MalformedError
+
+from lib.book import pages, publishing
+from lib.book import rerun as reruns
+from lib.book.toc import chapters, find
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands():
+    """Execute the chapters of this book, publish it, or rerun one chapter."""
+
+
+@commands.command()
+@click.option("--fresh", is_flag=True, help="Execute every chapter, also those done before.")
+def publish(fresh):
+    """Execute the chapters in a copy of the book and build its pages."""
+    click.echo(publishing.publish(ROOT, fresh))
+
+
+@commands.command()
+@click.argument("names", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--fresh", is_flag=True, help="Also chapters whose outputs are up to date.")
+def refresh(names, fresh):
+    """Execute chapters and replace their committed outputs."""
+    publishing.refresh(ROOT, [find(name, ROOT) for name in names], fresh)
+
+
+@commands.command()
+@click.pass_context
+def stale(context):
+    """List chapters with outputs of other code than the present."""
+    names = publishing.stale(ROOT)
+    for name in names:
+        click.echo(name)
+    context.exit(int(bool(names)))
+
+
+@commands.command()
+@click.argument("chapter")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="One parameter.")
+@click.option("-y", "yamls", multiple=True, metavar="YAML", help='As in -y "eps: [0.25, 0.5]".')
+@click.option("-f", "files", multiple=True, type=FILE, help="A YAML file of parameters.")
+@click.option("-o", "out", type=FILE, help="The new notebook; its page lies beside it.")
+@click.option("--no-page", is_flag=True, help="Write the notebook alone.")
+def run(chapter, pairs, yamls, files, out, no_page):
+    """Execute one chapter with other parameters, into a notebook and a page to read.
+
+    Where a parameter is given twice, -p wins over -y, and -y over -f.
+    """
+    path = chapters(ROOT)[find(chapter, ROOT)]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    out = reruns.rerun(path, ROOT, reruns.given(path, [*texts, *yamls], pairs), out)
+    click.echo(out)
+    if not no_page:
+        click.echo(pages.of_rerun(out, ROOT))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; an error is a line on stderr."""
+    try:
+        # Not standalone: click would add its usage to an error, and exit with 2.
+        return (
+            commands.main([*arguments] or ["--help"], "python -m lib.book", standalone_mode=False)
+            or 0
+        )
+    except click.ClickException as error:
+        message = error.format_message()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; chapters that had finished are kept", err=True)
+        return 130
+    except (OSError, SyntaxError, MalformedError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())
+    click.echo(f"error: {message}", err=True)
+    return 1
+
+
+if __name__ == "__main__":
+    # A plain kill then ends the kernels too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))

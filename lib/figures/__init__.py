@@ -1,0 +1,1 @@
+"""Figures, sliders and sentences of the chapters."""

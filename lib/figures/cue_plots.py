@@ -1,0 +1,127 @@
+"""Figures of cue conflicts: what each source answers, and what its bias goes along with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lib.figures.plots import (
+    BLUE,
+    DARK,
+    LIGHT,
+    VERMILLION,
+    bands,
+    legend_below,
+    lines,
+    one_line,
+    panels,
+    tile,
+    whiskers,
+)
+
+# The colour of a decision for the shape, for the texture, and for neither.
+DECISIONS = {"shape": VERMILLION, "texture": BLUE, "neither": LIGHT}
+
+
+def conflict_grid(x, answers, classes: Sequence[str]) -> Figure:
+    """Draw conflicts, shapes in rows and textures in columns, each framed by its decision.
+
+    x: (K · K, 3, H, W) in [0, 1], the textures of the first shape first. answers: int (K · K,).
+    classes: the K names, whose indices are 0 to K − 1. Where shape and texture agree there is no
+    conflict; the frame then tells right from wrong.
+    """
+    count, (_, _, height, width), frame, gap = len(classes), x.shape, 2, 2
+    shapes, textures = np.divmod(np.arange(count * count), count)
+    for_shape, for_texture = np.asarray(answers) == shapes, np.asarray(answers) == textures
+    colours = np.array([to_rgb(colour) for colour in DECISIONS.values()])
+    framed = np.empty((len(x), 3, height + 2 * frame, width + 2 * frame))
+    framed[:] = colours[np.where(for_shape, 0, np.where(for_texture, 1, 2)), :, None, None]
+    framed[:, :, frame:-frame, frame:-frame] = x
+    fig, ax = plt.subplots(figsize=(4.4, 4.7))
+    ax.imshow(tile(framed, count, gap=gap), interpolation="nearest")
+    centres, names = np.arange(count) + 0.5, [one_line(name, 14) for name in classes]
+    ax.set_xticks((width + 2 * frame + gap) * centres, names)
+    ax.set_yticks((height + 2 * frame + gap) * centres, names)
+    ax.set(xlabel="texture of", ylabel="shape of")
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    handles = [Patch(color=colour, label=name) for name, colour in DECISIONS.items()]
+    fig.legend(handles=handles, loc="outside upper center", ncols=3, title="decided for")
+    return fig
+
+
+def by_constraint(rows: pd.DataFrame, summary: pd.DataFrame, value: str, ax: Axes) -> Axes:
+    """Draw a share in percent for each constraint: every training seed, their mean, its interval.
+
+    rows: columns constraint and `value`, one row per network. summary: one row per constraint,
+    with mean, low, high.
+    """
+    names = []
+    for place, (constraint, part, style) in enumerate(lines(summary)):
+        names.append(style["label"])
+        mine = 100 * rows.loc[[c == constraint for c in rows["constraint"]], value]
+        colour = style["color"]
+        ax.scatter(np.full(len(mine), place - 0.12), mine, color=colour, alpha=0.55, s=22, lw=0)
+        whiskers(part, [place + 0.12], ax, color=colour, marker="o", capsize=3)
+    ax.set_xticks(range(len(names)), names, rotation=20, ha="right")
+    ax.set(ylim=(-4, 104))
+    return ax
+
+
+def against_cutoff(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw accuracy in % against the cut-off of a filter, or the size to which it scales.
+
+    frame: of one filter, columns filter, constraint, at, and the shares mean, low, high.
+    """
+    bands(frame, ax, x="at")
+    scales = "resolution" in frame["filter"].iloc[0]
+    ax.set(xlabel="pixels" if scales else "cut-off, cycles per pixel")
+    ax.set(ylabel="accuracy, %", ylim=(0, None))
+    return ax
+
+
+def against_bias(
+    rows: pd.DataFrame, ax: Axes, *, x: str = "shape_bias_of_all", y: str = "clean_accuracy"
+) -> Axes:
+    """Draw one point a network: accuracy after transfer in % against its shape bias in %.
+
+    rows: columns constraint, x and y (0 to 1).
+    """
+    for _, part, style in lines(rows):
+        del style["linestyle"]
+        ax.scatter(100 * part[x], 100 * part[y], s=30, edgecolor="white", lw=0.5, **style)
+    ax.set(xlabel="shape bias, %", ylabel="test accuracy, %", xlim=(-4, 104))
+    return ax
+
+
+def against_amplitude(frame: pd.DataFrame, ax: Axes, *, zero: bool = False) -> Axes:
+    """Draw means in % with their intervals against the mean amplitude of the microcosm's texture.
+
+    frame: columns constraint, amplitude, mean, low, high (0 to 1). zero: mark where nothing
+    differs.
+    """
+    if zero:
+        ax.axhline(0, color=DARK, lw=1, ls="--")
+    for _, part, style in lines(frame):
+        part = part.sort_values("amplitude")
+        whiskers(part, part["amplitude"], ax, capsize=3, **style)
+    ax.set(xlabel="amplitude of the texture")
+    return ax
+
+
+def dose_response(biases: pd.DataFrame, gains: pd.DataFrame, target: str) -> Figure:
+    """Draw shape bias, and what transfer to a target gains over natural, against the amplitude.
+
+    biases, gains: as in `against_amplitude`. target: its name.
+    """
+    fig, axes = panels(2, columns=2, width=4.4)
+    against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
+    against_amplitude(gains, axes[1], zero=True)
+    axes[1].set(title=one_line(target), ylabel="gain over natural, points")
+    return legend_below(fig, axes[0])

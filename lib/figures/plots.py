@@ -1,0 +1,304 @@
+"""Figures: functions that take a tidy frame and an axis, and return the axis."""
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from IPython import get_ipython
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from lib.constraint import FROM_SCRATCH, MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
+from lib.figures.sentences import NAMES, in_one_line, quote
+from lib.networks import choose_device
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+VERMILLION, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+DARK, LIGHT = "#3A3A3A", "#8C8C8C"
+PLAIN = {
+    NATURAL: {"color": DARK, "linestyle": "--", "marker": "s"},
+    UNTRAINED: {"color": LIGHT, "linestyle": ":", "marker": "v"},
+    FROM_SCRATCH: {"color": PURPLE, "linestyle": ":", "marker": "^"},
+    MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
+}
+FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
+STEP_RULES = {"long_then_short": ("-", "falling steps"), "equal_steps": ("--", "equal steps")}
+
+
+def begin(device: str, *, dpi: int = 110, retina: bool = True) -> torch.device:
+    """Set the look of a chapter's figures, and return the device that it computes on.
+
+    device: as in `lib.networks.choose_device`; where the chapter was computed is kept for the
+    page that tells how the numbers were made. dpi: of the figures; retina: whether their files
+    have twice as many pixels each way.
+    """
+    sns.set_theme(context="notebook", style="ticks", rc={"axes.spines.right": False})
+    mpl.rcParams.update(
+        {
+            "axes.spines.top": False,
+            "axes.titlesize": "medium",
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "figure.dpi": dpi,
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "legend.frameon": False,
+            "lines.markersize": 4,
+        }
+    )
+    # In a table a $ is a dollar, and no formula: names of classes may have one.
+    pd.set_option("display.html.use_mathjax", False, "styler.html.mathjax", False)
+    chosen, shell = choose_device(device), get_ipython()
+    if shell is not None and retina:
+        shell.run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
+    quote(device=str(chosen))
+    return chosen
+
+
+def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
+    """Return the colour, line and marker of a constraint among others.
+
+    Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens.
+    """
+    if constraint in PLAIN:
+        return PLAIN[constraint]
+    hue, marker = FAMILIES.get(constraint.norm, (GREEN, "X"))
+    family = [c for c in {constraint, *among} if c not in PLAIN]
+    family = sorted(c for c in family if FAMILIES.get(c.norm, (GREEN, "X")) == (hue, marker))
+    shade = sns.light_palette(hue, n_colors=len(family) + 1)[1 + family.index(constraint)]
+    return {"color": shade, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
+
+
+def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
+    """Split a frame by constraint, in order: (constraint, its rows, its look with a label)."""
+    among = sorted(set(frame["constraint"]))
+    parts = [frame[[value == c for value in frame["constraint"]]] for c in among]
+    styles = [look(c, among) | {"label": one_line(c, 60)} for c in among]
+    return list(zip(among, parts, styles, strict=True))
+
+
+def bands(frame: pd.DataFrame, ax: Axes, *, x: str) -> Axes:
+    """Draw the mean of each constraint against x in percent, with its interval as a band.
+
+    frame: one row per constraint and x, columns constraint, x, and the shares mean, low, high.
+    """
+    for _, part, style in lines(frame):
+        part = part.sort_values(x)
+        low, high = 100 * part["low"], 100 * part["high"]
+        ax.plot(part[x], 100 * part["mean"], **style)
+        ax.fill_between(part[x], low, high, color=style["color"], alpha=0.15, lw=0)
+    return ax
+
+
+def whiskers(
+    part: pd.DataFrame, where, ax: Axes, *, scale: float = 100, across: bool = False, **style
+) -> Axes:
+    """Draw means at the places `where`, with their intervals as whiskers.
+
+    part: columns mean, low, high; where low and high are NaN there are no whiskers. scale: of the
+    numbers, 100 for percent and points. across: whether the numbers run along x instead of y.
+    style: as of `Axes.errorbar`.
+    """
+    mean, low, high = (scale * part[name].to_numpy() for name in ("mean", "low", "high"))
+    low, high = np.minimum(low, high), np.maximum(low, high)  # a negative scale turns them round
+    style["xerr" if across else "yerr"] = (mean - low, high - mean)
+    ax.errorbar(*((mean, where) if across else (where, mean)), **style)
+    return ax
+
+
+def against_n(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw accuracy in % against the number of training images, on a doubling axis."""
+    bands(frame, ax, x="n_train")
+    _doubling_axis(ax, frame["n_train"])
+    ax.set(xlabel="training images N", ylabel="test accuracy, %")
+    return ax
+
+
+def difference_against_n(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw paired differences to the natural source, in points, with their intervals, against N.
+
+    frame: as in `bands`. The constraints stand side by side at each N, so that whiskers can be
+    read.
+    """
+    ax.axhline(0, color=DARK, lw=1, ls="--")
+    parts = lines(frame)
+    for place, (_, part, style) in enumerate(parts):
+        part = part.sort_values("n_train")
+        shift = 2 ** (0.11 * (place - (len(parts) - 1) / 2))
+        whiskers(part, shift * part["n_train"], ax, lw=1, **style)
+    _doubling_axis(ax, frame["n_train"])
+    ax.set(xlabel="training images N", ylabel="accuracy − natural, points")
+    return ax
+
+
+def against_eps(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw accuracy in % under attack against the attack's ε."""
+    bands(frame, ax, x="attack_eps")
+    ax.set(xlabel="ε of the attack", ylabel="accuracy under attack, %")
+    ax.set(xlim=(0, None), ylim=(-2, 102))
+    return ax
+
+
+def tile(images, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:
+    """Lay images (N, 3, H, W) of [0, 1] out on white, so many in a row: (height, width, 3).
+
+    gap: pixels of white below and to the right of each; above: pixels above it.
+    """
+    edges = ((0, -len(images) % columns), (0, 0), (above, gap), (0, gap))
+    tiles = np.pad(np.asarray(images, dtype=float), edges, constant_values=1)
+    _, _, height, width = tiles.shape
+    page = tiles.reshape(-1, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
+    return page.reshape(-1, columns * width, 3)
+
+
+def pictures(
+    ax: Axes, images, titles=None, columns: int | None = None, colours=None, heading: str = ""
+) -> Axes:
+    """Show images (N, 3, H, W) of [0, 1] side by side in one axis, pixel by pixel.
+
+    titles: a line above each, or None, and its colours. columns: images in a row, or None for all.
+    heading: a line at the left above all.
+    """
+    (count, _, height, width), gap, above = images.shape, 2, 0 if titles is None else 6
+    columns = columns or count
+    for i, title in enumerate([] if titles is None else titles):
+        row, column = divmod(i, columns)
+        x, y = column * (width + gap) + width / 2, row * (height + above + gap) + above - 1
+        colour = DARK if colours is None else colours[i]
+        ax.text(x, y, one_line(title, 14), ha="center", size=8, color=colour)
+    ax.imshow(tile(images, columns, gap=gap, above=above), interpolation="nearest")
+    ax.set_title(one_line(heading, 90), loc="left", size=9)
+    ax.axis("off")
+    return ax
+
+
+def adversarial_examples(x, y, attacked: Mapping, classes: Sequence[str]) -> Figure:
+    """Draw images, and for each source the perturbation and what it takes the image for.
+
+    x: (N, 3, H, W) in [0, 1]; y: (N,). attacked: {(constraint, seed): (x_adv, predicted)}, as
+    `lib.robustness.examples` returns it for a ladder's networks. classes: names.
+    The perturbation of each image is magnified to full contrast around grey; wrong answers are
+    in red.
+    """
+    fig, axes = plt.subplots(1 + 2 * len(attacked), 1, figsize=(1.05 * len(x) + 1.2, 6.4))
+    pictures(axes[0], x, [classes[label] for label in y], heading="image and its class")
+    for row, ((source, seed), (x_adv, predicted)) in enumerate(attacked.items()):
+        above, below = axes[2 * row + 1 : 2 * row + 3]
+        delta = x_adv - x
+        largest = delta.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9)
+        heading = f"{source} source, seed {seed}: the perturbation, magnified"
+        pictures(above, 0.5 + 0.5 * delta / largest, [""] * len(x), heading=heading)
+        wrong = [VERMILLION if p != label else DARK for p, label in zip(predicted, y, strict=True)]
+        heading = f"{source} source, seed {seed}: image + perturbation, and its answer"
+        answers = [classes[label] for label in predicted]
+        pictures(below, x_adv, answers, colours=wrong, heading=heading)
+    return fig
+
+
+def against_steps(frame: pd.DataFrame, references: Mapping[Constraint, float], ax: Axes) -> Axes:
+    """Draw accuracy in % under attack against the number of steps, for two rules of step sizes.
+
+    frame: columns constraint, step_sizes, steps, accuracy. references: accuracies, dotted.
+    """
+    for _, part, style in lines(frame):
+        for rule, curve in part.groupby("step_sizes", sort=False):
+            stroke, name = STEP_RULES[rule]
+            style_of_rule = style | {"linestyle": stroke, "label": f"{style['label']}, {name}"}
+            ax.plot(curve["steps"], 100 * curve["accuracy"], **style_of_rule)
+    for constraint, accuracy in references.items():
+        colour = look(constraint, list(frame["constraint"]))["color"]
+        label = f"{one_line(constraint, 60)}, library attacks"
+        ax.axhline(100 * accuracy, color=colour, ls=":", lw=1.2, label=label)
+    ax.set(xscale="log", xlabel="steps of PGD", ylabel="accuracy under attack, %", ylim=(0, 102))
+    plain_ticks(ax, sorted(set(frame["steps"])))
+    ax.legend(fontsize="small")
+    return ax
+
+
+def legend_below(fig: Figure, ax: Axes, columns: int = 6) -> Figure:
+    """Put one legend, that of `ax`, under all of the figure's axes.
+
+    columns: of the legend; fewer where the figure is too narrow for so many.
+    """
+    for ncols in range(columns, 0, -1):
+        names = ax.get_legend_handles_labels()
+        legend = fig.legend(*names, loc="outside lower center", ncols=ncols)
+        if legend.get_window_extent().width <= fig.bbox.width or ncols == 1:
+            break
+        legend.remove()
+    return fig
+
+
+def panels(
+    count: int,
+    *,
+    columns: int = 3,
+    width: float = 3.6,
+    height: float = 3.4,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Make rows of axes, each of so many inches; returns (figure, flat list of axes).
+
+    sharey: whether all have one vertical scale.
+    """
+    rows, columns = -(-count // columns), min(count, columns)
+    size = (width * columns + 0.6, height * rows)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=sharey)
+    for spare in axes.ravel()[count:]:
+        spare.axis("off")
+    return fig, list(axes.ravel()[:count])
+
+
+def each_panel(
+    frame: pd.DataFrame,
+    column: str,
+    draw: Callable,
+    *,
+    columns: int = 3,
+    legend_columns: int = 7,
+    **size,
+) -> tuple[Figure, list[Axes]]:
+    """Draw a panel for each value of a column, in order of appearance, with one legend below.
+
+    draw: draws the rows of a panel, draw(rows, ax). columns, size: as in `panels`.
+    """
+    parts = list(frame.groupby(column, sort=False))
+    fig, axes = panels(len(parts), columns=columns, **size)
+    for place, (name, part) in enumerate(parts):
+        draw(part, axes[place])
+        number = isinstance(name, numbers.Number)  # which alone would say nothing
+        title = f"{NAMES.get(column, column)} = {name:,}" if number else name
+        axes[place].set_title(one_line(title, int(8 * size.get("width", 3.6))))
+        if place % columns:
+            axes[place].set_ylabel("")
+    legend_below(fig, axes[0], legend_columns)
+    return fig, axes
+
+
+def one_line(name: object, longest: int = 28) -> str:
+    """Write a name of the reader's in one line, cut where it would run into its neighbour."""
+    text = in_one_line(name)
+    text = text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+    return text.replace("$", r"\$")  # which would begin a formula
+
+
+def _doubling_axis(ax, values):
+    """Put the sizes that occur on a log2 axis, as plain numbers, no two on top of each other."""
+    values = sorted(set(values))
+    shown = [v for i, v in enumerate(reversed(values)) if i == 0 or i % 2 == 0]
+    ax.set_xscale("log", base=2)
+    plain_ticks(ax, shown)
+
+
+def plain_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """Mark these values, and no others, on a logarithmic axis, as plain numbers."""
+    ax.set_xticks(values)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+    ax.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,116 @@
+"""What code determines a result: hashes that ignore comments, docstrings and formatting.
+
+Imports are followed through the science, the studies, the advisor and the figures. They stop at a
+door: what runs a chapter determines no number in it, and what brings images and networks from
+elsewhere no number of a default chapter.
+"""
+
+import ast
+import hashlib
+from pathlib import Path
+
+import nbformat
+
+HERE = Path(__file__).resolve().parent.parent
+DEFINITIONS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DOORS = ("runtime", "book", "datasets", "zoo", "studies.parameters")
+"""Packages and modules whose code is not followed,"""
+REACHED = ("datasets", "datasets.bundled", "zoo.models")
+"""but for these modules in them, which a default chapter reaches."""
+
+
+def code(*modules: str, folder: Path = HERE) -> str:
+    """Return the sha256 hex of modules of lib and of every module of lib that they import.
+
+    modules: names such as "training" or "studies.matching"; those behind a door are followed where
+    they are named here. Imports are followed in the source text, nothing is imported. folder: the
+    package's. Raises ValueError for a module that is not there.
+    """
+    for name in modules:
+        if _file(name, folder) is None:
+            raise ValueError(f"no module {name} in {folder}")
+    trees, pending = {}, [*modules]
+    while pending:
+        name = pending.pop()
+        file = _file(name, folder)
+        if name not in trees and file is not None:
+            trees[name] = ast.parse(file.read_text(encoding="utf-8"), str(file))
+            pending += [other for other in imported(trees[name], folder.name) if _followed(other)]
+    return digest([(name, skeleton(tree)) for name, tree in sorted(trees.items())])
+
+
+def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
+    """Return the sha256 hex of a notebook's code cells and of the modules of lib they import.
+
+    The cell that papermill injects is left out. Prose and outputs do not count.
+    """
+    cells, modules = [], set()
+    for cell in nb.cells:
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
+            tree = cell_tree(cell.source)
+            modules |= imported(tree, folder.name)
+            # A last semicolon hides a cell's value, and the tree does not tell.
+            cells.append((skeleton(tree.body), cell.source.rstrip().endswith(";")))
+    followed = sorted(name for name in modules if _followed(name) and _file(name, folder))
+    return digest([cells, code(*followed, folder=folder)])
+
+
+def _file(name, folder):
+    """Return the file of a module or of a package's __init__, or None where there is neither."""
+    path = folder.joinpath(*name.split("."))
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def _followed(name):
+    """Tell whether imports are followed into a module."""
+    closed = any(name == door or name.startswith(f"{door}.") for door in DOORS)
+    return name in REACHED or not closed
+
+
+def cell_tree(source: str) -> ast.Module:
+    """Parse a code cell, with IPython's magics as the calls they stand for."""
+    # Imported here: slow, and code() is needed where there is no IPython.
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError:  # such a cell fails when run; its text still counts
+        return ast.Module([ast.Expr(ast.Constant(source))], [])
+
+
+def imported(tree: ast.AST, package: str = "lib") -> set[str]:
+    """Return the names, below the package, of all that may be its modules among the imports.
+
+    Of `from lib.datasets import load` these are datasets and datasets.load.
+    """
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, [package if node.level else "", node.module]))
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    start = f"{package}."
+    return {name.removeprefix(start) for name in names if name.startswith(start)}
+
+
+def skeleton(node):
+    """Return a tree as nested lists, the same in every version of Python.
+
+    Positions, docstrings and empty fields are left out: new versions add fields, empty ones.
+    """
+    if isinstance(node, list):
+        return [skeleton(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return [type(node).__name__, ascii(node)]
+    fields = {name: value for name, value in ast.iter_fields(node) if name != "kind"}
+    if isinstance(node, DEFINITIONS) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    kept = sorted((name, value) for name, value in fields.items() if value not in (None, []))
+    return [type(node).__name__, [(name, skeleton(value)) for name, value in kept]]
+
+
+def digest(structure) -> str:
+    """Return the sha256 hex of nested lists and strings."""
+    return hashlib.sha256(ascii(structure).encode()).hexdigest()

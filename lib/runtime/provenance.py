@@ -1,0 +1,83 @@
+"""What each chapter was executed on, and how long it took: one row for each chapter."""
+
+import csv
+import io
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from lib.runtime import files
+
+LIBRARIES = ("torch", "torchvision", "numpy")
+COLUMNS = ("chapter", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
+FILE = Path("data/results/provenance.csv")
+
+
+def row(chapter: str, seconds: float, commit: str, device: str) -> dict[str, str]:
+    """Return the row of a chapter executed just now on this machine."""
+    return {
+        "chapter": chapter,
+        "seconds": f"{seconds:.1f}",
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "commit": commit,
+        **versions(),
+        "cpu": cpu(),
+        "cores": str(cores()),
+        "device": device,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which results may depend."""
+    return {"python": platform.python_version()} | {
+        name: metadata.version(name) for name in LIBRARIES
+    }
+
+
+def commit(root: Path) -> str:
+    """Return the short hash of the commit, with `+` if tracked files differ; empty without git."""
+    describe = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--dirty=+"]
+    # A copy without .git may lie in another repository, whose commit says nothing.
+    if not (root / ".git").exists():
+        return ""
+    try:
+        return subprocess.run(describe, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def cpu() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return next(iter(names), platform.processor() or platform.machine())
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read(root: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a copy of the book, by chapter."""
+    if not (root / FILE).exists():
+        return {}
+    with (root / FILE).open(newline="", encoding="utf-8") as file:
+        return {row["chapter"]: row for row in csv.DictReader(file)}
+
+
+def record(root: Path, new: dict[str, str]) -> None:
+    """Put a chapter's row in place of its last one."""
+    rows = read(root) | {new["chapter"]: new}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[chapter] for chapter in sorted(rows))
+    (root / FILE).parent.mkdir(parents=True, exist_ok=True)
+    files.replace(root / FILE, text.getvalue())

@@ -1,0 +1,213 @@
+"""Rows of measurements, kept in a file as they come: what was killed goes on where it ended.
+
+The file is JSON Lines, a row a line; each says what it was measured with. The rows of a call that
+is in the file are taken from there, if the same call was made by the same code: so the file is
+result and memory in one, and several chapters and jobs may share it.
+"""
+
+import functools
+import hashlib
+import json
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import MethodType
+
+import pandas as pd
+import torch
+from filelock import FileLock
+
+from lib.images import Images, digest
+from lib.runtime import files, fingerprint, provenance
+from lib.runtime.parallel import each
+
+OF_A_CALL = ("call", "code", "rows_of_call")
+"""Columns that tell a call's rows from others: its hash, its code and how many rows it has."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call to make, and what to note beside the rows it returns.
+
+    function: importable from a module; returns a DataFrame, a dict (one row) or a list of dicts.
+    call: its keyword arguments. columns: plain values by name. arguments: those without a name.
+    """
+
+    function: Callable
+    call: Mapping
+    columns: Mapping
+    arguments: tuple = ()
+
+    def run(self) -> list[dict]:
+        """Make the call; return its rows as dicts of plain values, the noted columns first."""
+        found = self.function(*self.arguments, **self.call)
+        if not isinstance(found, pd.DataFrame):
+            found = pd.DataFrame([found] if isinstance(found, dict) else found)
+        return [{**self.columns, **row} for row in found.to_dict("records")]
+
+
+def collect(
+    jobs: Sequence[Job],
+    *,
+    label: str,
+    device: str | torch.device = "cpu",
+    file: str = "",
+    noted: Mapping | None = None,
+) -> pd.DataFrame:
+    """Run jobs, several at a time, and return all their rows, in the order of the jobs.
+
+    label: what was measured: the progress line counts it, and the file calls it `experiment`.
+    device: as in `lib.runtime.parallel.each`. file: keeps the rows of each job as soon as they are
+    there, and spares those it has; or "". noted: columns for the file alone, the same for all.
+
+    Raises as the functions do, and ValueError where the file cannot take the rows, as `check`
+    does, or holds rows of the same function by other code than the present.
+    """
+    if not file:
+        found = each(Job.run, [{"self": job} for job in jobs], label=label, device=device)
+        return pd.DataFrame([row for rows in found for row in rows])
+    path, seen = check(file), {}
+    codes = {job.function: _code(job.function) for job in jobs}
+    marks = [_mark(job, codes[job.function], seen) for job in jobs]
+    before = _read(path, codes.values())
+    about = {"experiment": label, **(noted or {}), **_here(device)}
+    left = {}  # by mark: of equal jobs one is run
+    for mark, job in zip(marks, jobs, strict=True):
+        if mark not in before:
+            with_mark = {**about, "call": mark, "code": codes[job.function]}
+            left[mark] = {"job": job, "path": path, "about": with_mark}
+    each(_run_and_keep, left.values(), label=label, device=device)
+    found = _read(path, codes.values())
+    rows = pd.DataFrame([row for mark in marks for row in found.get(mark, [])])
+    return rows.drop(columns=[*OF_A_CALL, *about], errors="ignore")
+
+
+def read(file: str | Path) -> pd.DataFrame:
+    """Return all rows of a file, with all that was noted of them.
+
+    Raises ValueError where it holds other lines than rows of the book; calls that a kill has cut
+    short are passed over.
+    """
+    calls = _read(Path(file).expanduser()).values()
+    return pd.DataFrame([row for rows in calls for row in rows])
+
+
+def check(file: str) -> Path:
+    """Return the path of a file that can take rows.
+
+    Raises ValueError where it cannot: it does not end in .jsonl, lies in no folder there is, or
+    holds something else.
+    """
+    path = Path(file).expanduser()
+    if path.suffix != ".jsonl" or path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"{str(file)!r} cannot take rows; name a .jsonl file in a folder there is")
+    _read(path)
+    return path
+
+
+def identity(value, seen: dict | None = None) -> str:
+    """Write down what determines a result: numbers as text, tensors by a hash of their content.
+
+    value: networks, tensors, Images, numbers, texts, paths, functions of modules, and lists, dicts
+    and partials of these. seen: dict that remembers hashes by object, while these live.
+
+    Raises TypeError for anything else, since its text need not tell it from another.
+    """
+    seen = {} if seen is None else seen
+    if isinstance(value, torch.nn.Module | torch.Tensor | Images):
+        if id(value) not in seen:
+            seen[id(value)] = _content(value)
+        return seen[id(value)]
+    if isinstance(value, Mapping):
+        return str({key: identity(part, seen) for key, part in value.items()})
+    if isinstance(value, list | tuple | range):
+        return str([identity(part, seen) for part in value])
+    if isinstance(value, functools.partial):
+        return identity([value.func, value.args, value.keywords], seen)
+    named = "<" not in getattr(value, "__qualname__", "<")
+    if callable(value) and named and not isinstance(value, MethodType):
+        return f"{value.__module__}.{value.__qualname__}"
+    if value is None or isinstance(value, numbers.Number | str | Path):
+        return repr(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"{type(value).__name__}({identity(vars(value), seen)})"
+    raise TypeError(f"a result cannot be told by a {type(value).__name__}")
+
+
+def _content(value):
+    """Hash the content of a network, a tensor or Images."""
+    if isinstance(value, Images):
+        return digest(value)
+    if isinstance(value, torch.Tensor):
+        content = hashlib.sha256(repr((value.shape, value.dtype)).encode())
+        # As bytes: NumPy lacks some types.
+        content.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return content.hexdigest()
+    state = dict(value.named_parameters()) | dict(value.named_buffers())
+    text = f"{value}{[(name, _content(part)) for name, part in state.items()]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _mark(job, code, seen):
+    text = identity([job.function, job.arguments, job.call, job.columns, code], seen)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _code(function):
+    """Name the module that a function is of, with a fingerprint of it and all it imports."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    module = function.__module__.removeprefix("lib.")
+    inside = module != function.__module__
+    return f"{module} {fingerprint.code(module)[:12]}" if inside else module
+
+
+def _here(device):
+    """Tell what rows are measured on: date, commit, versions, device."""
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "commit": provenance.commit(files.DATA.parent),
+        **provenance.versions(),
+        "device": str(device),
+    }
+
+
+def _run_and_keep(job, path, about):
+    """Run a job, and append its rows to the file at once, unless another process was faster."""
+    rows = job.run()
+    about = {**about, "rows_of_call": len(rows)}
+    lines = [json.dumps({**row, **about}, ensure_ascii=False) for row in rows]
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if about["call"] not in _read(path):
+            with path.open("a+b") as file:
+                # A line that a kill has cut short must not run into the next one.
+                file.seek(max(file.tell() - 1, 0))
+                start = "" if file.read(1) in (b"", b"\n") else "\n"
+                file.write((start + "\n".join([*lines, ""])).encode())
+
+
+def _read(path, codes=()):
+    """Read the rows of each call that is there whole, {mark: rows}; raises as `collect` does."""
+    present = dict(code.split(" ") for code in codes if " " in code)
+    calls: dict[str, list[dict]] = {}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.split("\n"):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            if '{"'.startswith(line[:2]):
+                continue  # it is empty, or a kill has cut it short
+            row = None
+        if not isinstance(row, dict) or not row.keys() >= set(OF_A_CALL):
+            raise ValueError(f"{path} holds no rows of this book; name another file")
+        module, _, code = row["code"].partition(" ")
+        if present.get(module, code) != code:
+            raise ValueError(f"{path} holds rows of other code than the present; name another file")
+        calls.setdefault(row["call"], []).append(row)
+    # A call that was cut short is made again: its rows are the last so many.
+    counts = {mark: rows[-1]["rows_of_call"] for mark, rows in calls.items()}
+    return {
+        mark: rows[-counts[mark] :] for mark, rows in calls.items() if len(rows) >= counts[mark]
+    }

@@ -1,0 +1,142 @@
+"""Images with one cue taken away, for any image set: maps of uint8 (N, 3, H, W) to the same.
+
+What removes a cue on an image that comes without its parts can only do so about: each docstring
+says what is left of the other cue.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.v2.functional import gaussian_blur
+
+
+def without_texture(x: Tensor, weight: float = 0.1) -> Tensor:
+    """Flatten what varies little around each pixel, and keep strong edges.
+
+    Total-variation denoising (Rudin, Osher and Fatemi, 1992): the image nearest to x of small
+    total variation. weight: how much is flattened, above 0. Strong textures stay, corners of
+    shapes are rounded. Raises ValueError for weight ≤ 0.
+    """
+    if not weight > 0:
+        raise ValueError(f"weight is {weight}; allowed is above 0")
+    from skimage.restoration import denoise_tv_chambolle  # slow to import
+
+    return _each(x, lambda image: denoise_tv_chambolle(image, weight, channel_axis=-1))
+
+
+def without_shape(x: Tensor, seed: int = 0) -> Tensor:
+    """Give each image random phases, the same for its channels, and keep its amplitudes.
+
+    How strong each orientation and frequency is, stays, and with it a texture that is a grating;
+    where anything lies, is lost (Oppenheim and Lim, 1981). seed: of the phases.
+    """
+    noise = torch.rand(len(x), 1, *x.shape[2:], generator=torch.Generator().manual_seed(seed))
+    phases = torch.fft.fft2(noise - noise.mean((2, 3), keepdim=True)).angle()
+    phases[..., 0, 0] = 0  # the mean colour stays
+    spectrum = torch.fft.fft2(x.float())
+    return _to_uint8(torch.fft.ifft2(spectrum * torch.polar(torch.ones(()), phases)).real)
+
+
+def silhouettes(x: Tensor) -> Tensor:
+    """Paint the object black on white: what differs most from the colour of the border.
+
+    The border's mean colour stands for the background, Otsu's threshold (1979) parts the
+    distances to it in two. An object that touches the border, or has its colour, is cut.
+    """
+    from skimage.filters import threshold_otsu  # slow to import
+
+    smooth = gaussian_blur(x.float(), 3)
+    border = torch.ones(x.shape[2:], dtype=torch.bool)
+    border[2:-2, 2:-2] = False
+    background = smooth[:, :, border].mean(2)[:, :, None, None]
+    distance = (smooth - background).norm(dim=1).numpy()
+    inside = np.stack([image > threshold_otsu(image) for image in distance])
+    return torch.from_numpy(255 * (1 - inside.astype(np.uint8)))[:, None].repeat(1, 3, 1, 1)
+
+
+def edges(x: Tensor, sigma: float = 1.0) -> Tensor:
+    """Draw the edges of any channel (Canny, 1986), black on white.
+
+    sigma: of the blur before, in pixels, above 0; what is finer is not drawn. Raises ValueError
+    for sigma ≤ 0.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}; allowed is above 0")
+    from skimage.feature import canny  # slow to import
+
+    def draw(image):
+        lines = np.any([canny(image[..., c], sigma) for c in range(3)], axis=0)
+        return np.repeat(1.0 - lines[..., None], 3, axis=-1)
+
+    return _each(x, draw)
+
+
+def shuffled(x: Tensor, parts: int, seed: int = 0) -> Tensor:
+    """Cut each image into parts × parts patches and lay them in random order.
+
+    The texture stays within each patch, the shape is taken apart. parts: 1 (nothing) and more,
+    a divisor of H and W. seed: of the orders, one for each image.
+
+    Raises ValueError where the patches would not be whole.
+    """
+    n, channels, height, width = x.shape
+    if parts < 1 or height % parts or width % parts:
+        raise ValueError(f"parts is {parts}; allowed are divisors of {height} and {width} pixels")
+    tall, wide = height // parts, width // parts
+    patches = x.reshape(n, channels, parts, tall, parts, wide).permute(0, 2, 4, 1, 3, 5)
+    patches = patches.reshape(n, parts * parts, channels, tall, wide)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(n, parts * parts, generator=generator).argsort(1)
+    patches = patches[torch.arange(n)[:, None], order].reshape(
+        n, parts, parts, channels, tall, wide
+    )
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+
+
+def low_pass(x: Tensor, cutoff: float) -> Tensor:
+    """Blur by a Gaussian that halves the amplitude at `cutoff`.
+
+    cutoff: frequency in cycles per pixel, above 0; 0.5 is the finest grating pixels can show.
+    Raises ValueError for a cutoff ≤ 0.
+    """
+    return _to_uint8(_blurred(x, cutoff))
+
+
+def high_pass(x: Tensor, cutoff: float) -> Tensor:
+    """Take away what `low_pass` leaves, on mid-grey. cutoff, errors: as in `low_pass`."""
+    return _to_uint8(127.5 + x.float() - _blurred(x, cutoff))
+
+
+def low_resolution(x: Tensor, size: int) -> Tensor:
+    """Scale down to `size` pixels a side and up again, as the paper does with its targets.
+
+    size: 1 to the image's own. Raises ValueError for any other.
+    """
+    if not 1 <= size <= min(x.shape[2:]):
+        raise ValueError(f"size is {size}; allowed are 1 to {min(x.shape[2:])} pixels")
+    small = interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
+    return _to_uint8(interpolate(small, x.shape[2:], mode="bilinear"))
+
+
+def _blurred(x, cutoff):
+    """Blur float (N, 3, H, W) so that the amplitude at `cutoff` is half of what it was."""
+    if not cutoff > 0:
+        raise ValueError(f"cutoff is {cutoff}; allowed is above 0, in cycles per pixel")
+    # A Gaussian of σ pixels passes exp(−2 π² σ² f²) of the frequency f.
+    sigma = math.sqrt(math.log(2) / 2) / (math.pi * cutoff)
+    reach = min(math.ceil(4 * sigma), min(x.shape[2:]) - 1)  # reflection goes no further
+    return gaussian_blur(x.float(), 2 * reach + 1, sigma) if reach else x.float()
+
+
+def _each(x, change):
+    """Apply a map of float (H, W, 3) in [0, 1] to each image."""
+    images = x.permute(0, 2, 3, 1).numpy() / 255.0
+    changed = np.stack([change(image) for image in images])
+    return _to_uint8(torch.from_numpy(255 * changed).permute(0, 3, 1, 2))
+
+
+def _to_uint8(x):
+    return x.round().clamp(0, 255).to(torch.uint8).contiguous()

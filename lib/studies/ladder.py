@@ -1,0 +1,287 @@
+"""The networks that are compared, and the measuring of all of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from lib import microcosm
+from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint, constraints
+from lib.freezing import split
+from lib.images import Images
+from lib.networks import choose_device
+from lib.runtime.parallel import each
+from lib.runtime.rows import Job, collect
+from lib.runtime.rules import listed
+from lib.studies import pretrained
+from lib.zoo import published
+
+NOTED = (
+    "source_data", "n_source", "source_epochs", "attack_steps", "checkpoints", "image_size",
+)  # fmt: skip
+"""The parameters that say how networks were made, besides what every row says."""
+
+
+@dataclass(frozen=True)
+class By:
+    """A value that differs by others: `By("target", {"digits": [20, 40]})`.
+
+    key: a column of the rows, such as constraint, source_seed or a key of `over`, or several.
+    values: by the value of that column, or by the tuple of them.
+    """
+
+    key: str | tuple[str, ...]
+    values: Mapping
+
+    def value(self, columns: Mapping) -> object:
+        """Return the value that belongs to these columns."""
+        if isinstance(self.key, str):
+            return self.values[columns[self.key]]
+        return self.values[tuple(columns[name] for name in self.key)]
+
+
+NETWORK = ("constraint", "source_seed")
+"""The key of what differs by network: `By(NETWORK, ladder.each(…))`."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Networks by what they were trained under and by training seed: natural, robust, controls.
+
+    networks: {(constraint, seed): network in eval mode}. records: what is known of the making of
+    those that were trained. device: where all is computed. rows_file: keeps what is measured, as
+    in `lib.runtime.rows.collect`, or "". noted: columns for that file.
+    """
+
+    networks: dict[tuple[Constraint, int], nn.Module]
+    records: dict[tuple[Constraint, int], dict] = field(default_factory=dict)
+    device: str | torch.device = "cpu"
+    rows_file: str = ""
+    noted: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        given: Mapping,
+        train: Images,
+        test: Images,
+        *,
+        under: Iterable[Constraint] | None = None,
+        seeds: Iterable[int] | None = None,
+        controls: bool = True,
+    ) -> "Ladder":
+        """Make the ladder that a chapter's parameters ask for.
+
+        given: the parameters by name: l2, linf, seeds, source_epochs, attack_steps, device and,
+        where the chapter has them, checkpoints, rows_file and those of NOTED. train, test: what the
+        sources learn, as in `lib.studies.pretrained.source`. under: constraints, or None for those
+        of l2 and linf, or for the networks that checkpoints names, which then take their place;
+        several files of one constraint are its seeds. seeds: training seeds, or None for as many as
+        given says. controls: whether to add untrained networks, of the natural one's architecture.
+
+        Raises ValueError where checkpoints has no natural network, no other, or not equally many
+        of each, and as `pretrained.source` and `published.constrained` do.
+        """
+        device = choose_device(given["device"])
+        if given.get("checkpoints") and under is None:
+            made = _from_files(given["checkpoints"], device)
+        else:
+            under = constraints(given["l2"], given["linf"]) if under is None else list(under)
+            seeds = range(given["seeds"]) if seeds is None else seeds
+            made = _trained(given, train, test, [(c, s) for s in seeds for c in under], device)
+        networks = {key: model for key, (model, _) in made.items()}
+        records = {key: record for key, (_, record) in made.items()}
+        for (constraint, seed), record in records.items() if controls else ():
+            if constraint == NATURAL:
+                how = {"seed": seed, "arch": record.get("arch", "small_resnet"), "device": device}
+                networks[UNTRAINED, seed] = pretrained.untrained(train, **how)
+        noted = {name: given[name] for name in NOTED if name in given}
+        return cls(networks, records, device, given.get("rows_file", ""), noted)
+
+    @classmethod
+    def of_mixed_textures(cls, given: Mapping, count: int, test: Images) -> "Ladder":
+        """Make natural sources that had only the shape to learn from: textures are drawn at random.
+
+        given, test: as in `of`. count: training images, drawn of the microcosm.
+        """
+        generator = torch.Generator().manual_seed(0)
+        texture = torch.randint(len(microcosm.CLASSES), (count,), generator=generator)
+        shapes = microcosm.draw(count, 7, texture=texture, size=test.x.shape[-1])
+        return cls.of(given, shapes, test, under=[NATURAL], controls=False).named(MIXED_TEXTURES)
+
+    @property
+    def names(self) -> list[Constraint]:
+        """What the networks were trained under, in order."""
+        return sorted({constraint for constraint, _ in self.networks})
+
+    @property
+    def seeds(self) -> list[int]:
+        """The training seeds, in order."""
+        return sorted({seed for _, seed in self.networks})
+
+    @property
+    def robust(self) -> list[Constraint]:
+        """The constraints with a ball: ℓ2, or where there is none ℓ∞, of growing radius.
+
+        Raises ValueError where there is neither.
+        """
+        balls = [name for name in self.names if name.ball is not None]
+        if not balls:
+            raise ValueError("no source is robust; give one of l2 or linf besides the natural one")
+        return [name for name in balls if name.norm == "l2"] or balls
+
+    @property
+    def middle(self) -> Constraint:
+        """The middle one of `robust`, which stands for all of them."""
+        return self.robust[len(self.robust) // 2]
+
+    @property
+    def strongest(self) -> Constraint:
+        """The last one of `robust`."""
+        return self.robust[-1]
+
+    def only(self, *names: Constraint, seeds: Iterable[int] | None = None) -> "Ladder":
+        """Choose the networks of some constraints, in the order named, and of some seeds.
+
+        names: none for all. seeds: None for all. What is not there is passed over.
+        """
+        names = names or tuple(dict.fromkeys(constraint for constraint, _ in self.networks))
+        chosen = [(name, s) for name in names for s in (self.seeds if seeds is None else seeds)]
+        networks = {key: self.networks[key] for key in chosen if key in self.networks}
+        records = {key: self.records[key] for key in networks if key in self.records}
+        return replace(self, networks=networks, records=records)
+
+    def named(self, name: Constraint) -> "Ladder":
+        """Call all networks by another name, where there is one of each seed."""
+        return replace(
+            self,
+            networks={(name, seed): model for (_, seed), model in self.networks.items()},
+            records={(name, seed): record for (_, seed), record in self.records.items()},
+        )
+
+    def __or__(self, other: "Ladder") -> "Ladder":
+        """Join two ladders; the device and the file are those of the first."""
+        networks, records = self.networks | other.networks, self.records | other.records
+        return replace(self, networks=networks, records=records)
+
+    def subsets(self, count: int) -> By:
+        """Return for each source seed the seeds of `count` subsets, of its own and of no other."""
+        return By("source_seed", {s: [1000 * s + i for i in range(count)] for s in self.seeds})
+
+    def making(self) -> pd.DataFrame:
+        """Return a row for each trained network: constraint, source_seed, and its record."""
+        return pd.DataFrame({**_named(key), **record} for key, record in self.records.items())
+
+    def each(self, function: Callable, *, label: str, **call) -> dict[tuple[Constraint, int], Any]:
+        """Call a function with each network, in parallel, and return what it returns by network.
+
+        function, label, call: as in `measure`.
+        """
+        calls = [
+            {"function": function, "network": model, "call": _resolved(call, _named(key))}
+            for key, model in self.networks.items()
+        ]
+        results = each(_call, calls, label=label, device=self.device)
+        return dict(zip(self.networks, results, strict=True))
+
+    def measure(
+        self, function: Callable, *, over: Mapping | None = None, label: str, **call
+    ) -> pd.DataFrame:
+        """Call a function with each network, and for each entry of `over`, and collect its rows.
+
+        function: takes the network first; returns a DataFrame, a dict or a list of dicts, one a
+        row. over: {argument: {name: value}} or {argument: [plain values]}: the function is called
+        for each combination, and its rows have the name (or the value) as a column. label: what is
+        measured, for the progress line and the file. call: further arguments of the function. An
+        argument that differs by network or by entry, and a later key of `over`, is a By.
+
+        Calls run in parallel, and with `rows_file` each call's rows are kept as soon as they are
+        there, and spared in a later run.
+
+        Returns the rows in the order of `over`, and for each entry of the networks, with the
+        columns constraint (a Constraint), source_seed and the keys of `over` before those of the
+        function. Raises as the function and `collect` do.
+        """
+        jobs = []
+        for entry in _entries(over or {}):
+            arguments = call | {name: argument for name, (_, argument) in entry.items()}
+            for key, model in self.networks.items():
+                columns = _named(key) | {name: value for name, (value, _) in entry.items()}
+                texts = columns | {"constraint": key[0].text}
+                jobs.append(Job(function, _resolved(arguments, columns), texts, (model,)))
+        rows = collect(jobs, label=label, device=self.device, file=self.rows_file, noted=self.noted)
+        if len(rows):
+            rows["constraint"] = rows["constraint"].map({name.text: name for name in self.names})
+        return rows
+
+    def check_blocks(self, *unfrozen_blocks: int) -> None:
+        """Raise ValueError unless every network can be unfrozen so deep, as `split` does."""
+        for model in self.networks.values():
+            for count in unfrozen_blocks:
+                split(model, count)
+
+    def check_classes(self, images: Images) -> None:
+        """Raise ValueError unless every network tells as many classes apart as images have."""
+        for (name, _), model in self.networks.items():
+            knows, shown = model.head.out_features, len(images.classes)
+            if knows != shown:
+                raise ValueError(
+                    f"the network {name} tells {knows} classes apart, and source_data has {shown}; "
+                    "name as source_data what it has learned"
+                )
+
+
+def _call(function, network, call):
+    """Call a function with a network."""
+    return function(network, **call)
+
+
+def _named(key):
+    """Return the columns of a network's rows."""
+    return {"constraint": key[0], "source_seed": key[1]}
+
+
+def _resolved(call, columns):
+    """Put in place of each By the value that belongs to these columns."""
+    return {k: v.value(columns) if isinstance(v, By) else v for k, v in call.items()}
+
+
+def _entries(over):
+    """List the combinations of `over`, {argument: (name, value)}; a By depends on those before."""
+    entries = [{}]
+    for argument, choices in over.items():
+        grown = []
+        for entry in entries:
+            columns = {name: value for name, (value, _) in entry.items()}
+            here = choices.value(columns) if isinstance(choices, By) else choices
+            pairs = here.items() if isinstance(here, Mapping) else ((v, v) for v in here)
+            grown += [{**entry, argument: pair} for pair in pairs]
+        entries = grown
+    return entries
+
+
+def _trained(given, train, test, keys, device):
+    """Return {(constraint, seed): (network, record)} of sources, from the cache or trained."""
+    how = {"epochs": given["source_epochs"], "attack_steps": given["attack_steps"]}
+    shared = {"train": train, "test": test, "device": str(device), **how}
+    calls = [{**shared, "constraint": constraint, "seed": seed} for constraint, seed in keys]
+    made = each(pretrained.source, calls, label="sources", device=device)
+    return dict(zip(keys, made, strict=True))
+
+
+def _from_files(checkpoints, device):
+    """Return {(constraint, seed): (network, record)} of files; those of a constraint are seeds."""
+    by_constraint = {}
+    for constraint, model, record in published.constrained(listed(checkpoints), device=device):
+        by_constraint.setdefault(constraint, []).append((model, record))
+    counts = {len(networks) for networks in by_constraint.values()}
+    if NATURAL not in by_constraint or len(by_constraint) < 2 or len(counts) > 1:
+        given = ", ".join(f"{len(v)} {c.text}" for c, v in by_constraint.items()) or "none"
+        raise ValueError(
+            f"the checkpoints are {given}; allowed are as many natural ones, at least 1, as of "
+            "each robust constraint, at least one"
+        )
+    return {(c, s): by_constraint[c][s] for c in sorted(by_constraint) for s in range(*counts)}

@@ -1,0 +1,59 @@
+"""What was measured elsewhere: rows of runs too long for a chapter, and the paper's own numbers."""
+
+import pandas as pd
+
+from lib.constraint import Constraint
+from lib.runtime.files import DATA
+
+TITLES = {
+    "cifar10_jpeg": "CIFAR-10",
+    "fashion_mnist_10k": "Fashion-MNIST",
+    "mnist_10k": "MNIST",
+    "kannada_mnist_8k": "Kannada-MNIST",
+}
+"""What people call the folders of images that the rows name as targets."""
+
+
+def photographs(chapter: str, experiment: str | None = None) -> pd.DataFrame:
+    """Return the rows of a chapter's run with sources that learned photographs.
+
+    chapter: its number, as "02". experiment: which of its rows, where there are several kinds, or
+    None for all. Targets have their titles and are in the order of these.
+    """
+    rows = pd.read_csv(DATA / "results" / f"photographs_{chapter}.csv")
+    if experiment is not None:
+        rows = rows[rows["experiment"] == experiment].dropna(axis=1, how="all")
+    rows["constraint"] = rows["constraint"].map(Constraint.parse)
+    if "target" in rows:
+        order = list(TITLES)
+        rows = rows.sort_values("target", key=lambda c: c.map(order.index), kind="stable")
+        rows["target"] = rows["target"].map(TITLES)
+    return rows.reset_index(drop=True)
+
+
+def paper() -> pd.DataFrame:
+    """Return the paper's accuracies (Utrera et al., 2021): target, n_train, constraint, mean.
+
+    As `lib.stats.summary` returns summaries, of shares 0 to 1; low and high are the mean: it prints
+    no intervals.
+    """
+    rows = pd.read_csv(DATA / "paper.csv")
+    rows["constraint"] = [
+        Constraint(norm, float(eps))
+        for norm, eps in zip(rows["constraint"], rows["eps"], strict=True)
+    ]
+    mean = rows["accuracy_percent"] / 100
+    return rows[["target", "n_train", "constraint"]].assign(mean=mean, low=mean, high=mean)
+
+
+def paper_influence() -> pd.DataFrame:
+    """Return the paper's match rates in percent: rows natural and robust, columns match and
+    three_of_five.
+    """
+    return pd.read_csv(DATA / "paper_influence.csv", index_col=0).T
+
+
+def imagenet(arch: str = "resnet50") -> pd.Series:
+    """Return the published accuracies on ImageNet in percent, by ε of the ℓ2 ball or 0."""
+    rows = pd.read_csv(DATA / "imagenet.csv")
+    return rows[rows["arch"] == arch].set_index("eps")["accuracy_percent"]

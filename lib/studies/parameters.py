@@ -1,0 +1,198 @@
+"""The parameters of the chapters: what each means and allows, once for all of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lib import augmentation, datasets
+from lib.constraint import UNTRAINED, Constraint
+from lib.networks import SMALL, small_network
+from lib.runtime import rules
+from lib.runtime.rows import check as check_rows
+from lib.runtime.rules import (
+    ParameterError,
+    flag,
+    integer,
+    integers,
+    listed,
+    number,
+    numbers,
+    one_of,
+    text,
+)
+from lib.zoo import published
+
+checking = rules.checking
+MANY = 10**7
+"""More images than any set has."""
+
+
+class Parameter(NamedTuple):
+    """What a parameter allows, as a rule of `lib.runtime.rules`, and what it means, in a line."""
+
+    rule: Callable
+    meaning: str
+
+
+def check(namespace: dict, /) -> dict:
+    """Hold a chapter's parameters, the annotated names of a kernel's globals(), against the table.
+
+    papermill makes a variable of every name it is given, misspelt or not: so in a fresh kernel any
+    plain value that is no parameter of the chapter is a mistake.
+
+    Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
+    that is no parameter of the chapter, a value that its rule refuses, and more unfrozen blocks
+    than the sources have.
+    """
+    names = rules.annotated(namespace)
+    missing = [name for name in names if name not in TABLE]
+    if missing:
+        raise ParameterError(f"{missing[0]} is not among the parameters of lib.studies.parameters")
+    given = rules.check(namespace, {name: TABLE[name].rule for name in names})
+    if given.get("checkpoints") == "":
+        blocks = len(small_network(next(iter(SMALL)), 2).blocks)
+        for name in {"unfrozen_blocks", "depths"} & set(given):
+            rule = integer(-1, blocks) if name == "unfrozen_blocks" else integers(-1, blocks)
+            rule(name, given[name])
+    return given
+
+
+def a_source(name: str) -> None:
+    """Raise ValueError unless a name is that of a source: of the ladder, published or a file's."""
+    if name == UNTRAINED.text or name in published.published():
+        return
+    try:
+        Constraint.parse(name)
+        return
+    except ValueError:
+        pass
+    if ":" not in name:
+        raise ValueError(
+            f"there is no source {name!r}; allowed are natural, l2 EPS, linf EPS, {UNTRAINED}, "
+            "ARCH:PATH, and published ones such as resnet50_l2_eps3"
+        )
+    published.check_file(name)
+
+
+def _sources(name, value):
+    """Allow a list of sources, with commas between them, or nothing."""
+    for source in listed(_text(value)):
+        a_source(source)
+
+
+def _checkpoints(name, value):
+    """Allow networks from files, each with its constraint, with commas between them, or nothing."""
+    for one in listed(_text(value)):
+        published.check(one)
+
+
+def _data(name, value):
+    """Allow a known set of images, or a folder."""
+    datasets.find(_text(value))
+
+
+def _targets(name, value):
+    """Allow known sets and folders, with commas between them."""
+    for target in datasets.targets(_text(value)):
+        datasets.find(target)
+
+
+def _rows_file(name, value):
+    """Allow a file that can take rows, or nothing."""
+    if _text(value):
+        check_rows(value)
+
+
+def _file_or_nothing(name, value):
+    """Allow a file that is there, or nothing."""
+    if _text(value) and not Path(value).expanduser().is_file():
+        raise ValueError(f"there is no file {value!r} (looked in {Path.cwd()})")
+
+
+def _text(value):
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text; write names, with commas between them")
+    return value
+
+
+TABLE = {
+    name: Parameter(rule, meaning)
+    for name, rule, meaning in (
+        # What is fine-tuned, to what, and how.
+        ("target", _targets, "digits, faces, textures, all, a folder; with commas"),
+        ("unfrozen_blocks", integer(-1, 1000), "trained besides the head: last blocks; -1 is all"),
+        ("n_min", integer(0, MANY), "smallest number of training images; 0 is two a class"),
+        ("n_max", integer(0, MANY), "largest number of training images; 0 is all there are"),
+        ("n_all", flag, "whether all there are is a size besides n_max"),
+        ("n_few", integers(2, MANY), "training images of the targets"),
+        ("n_train", integer(5, 10**5), "training images of a subset; all where there are fewer"),
+        ("n_test", integer(5, 10**5), "test images looked at; all where there are fewer"),
+        ("subsets", integer(1, 1000), "subsets of the target for each source seed and size"),
+        ("draws", integer(1, 1000), "subsets of the target for each source seed"),
+        ("epochs", integer(1, 10_000), "passes of the fine-tuning over its images"),
+        ("lr", number(1e-6, 100), "first learning rate of the fine-tuning"),
+        ("lr_factors", numbers(0.001, 1000, empty=True), "other rates that are tried, of lr"),
+        (
+            "augment",
+            one_of(*augmentation.POLICIES),
+            "how training shows colour images: none or paper",
+        ),
+        ("views", integer(0, 10_000), "views of an image that are kept; 0 draws new ones"),
+        ("image_size", integer(8, 4096), "pixels of a side of all images"),
+        ("scratch_images", integer(0, 10**9), "images a training from scratch sees; 0 is none"),
+        # Learning curves, depth, and what is kept of the robustness.
+        ("curve_n", integer(1, MANY), "training images of the learning curves"),
+        ("record_at", integers(1, 10_000), "epochs recorded, and the last"),
+        ("depths", integers(-1, 1000), "blocks unfrozen besides the head; -1 is all"),
+        ("depth_n", integers(1, MANY), "training images of the models of any depth"),
+        ("depth_epochs", integer(1, 10_000), "passes of these over their images"),
+        ("depth_seeds", integer(1, 1000), "training seeds of their sources"),
+        ("kept_l2", numbers(0.001, 100), "ℓ2 radii of attacks on them, pixels in [0, 1]"),
+        ("n_kept", integer(1, MANY), "test images attacked"),
+        ("kept_steps", integer(1, 10_000), "PGD steps of these attacks"),
+        ("more_linf", numbers(0.0001, 1, empty=True), "further ℓ∞ radii; 0.00784 is 2/255"),
+        # Attacks that measure.
+        ("n_attacked", integer(10, 10**6), "test images that are attacked"),
+        ("steps", integer(1, 10_000), "PGD steps of an attack that measures"),
+        # Cues.
+        ("conflicts", text, "drawn, phase, or a folder of published stimuli"),
+        ("mapping", _file_or_nothing, "CSV from the sources' classes to the stimuli's, or none"),
+        ("n_conflicts", integer(10, 10**6), "images whose two cues disagree"),
+        ("n_tested", integer(10, 10**6), "test images that lose a cue"),
+        ("doses", numbers(0, 1, empty=True), "other amplitudes of the drawn texture"),
+        ("dose_seeds", integer(1, 1000), "training seeds of each source at other amplitudes"),
+        # Influence.
+        ("damping", number(1e-9, 0.999), "added to the Hessian; the weight decay by default"),
+        ("cutoff", number(1e-9, 0.999), "share of the largest singular value; the paper's"),
+        ("flip", number(0.001, 0.99), "share of labels made wrong, to be found again"),
+        ("flip_seeds", integer(1, 1000), "how often other labels are flipped"),
+        # Synthesis.
+        ("n_matched", integer(2, 10_000), "test images whose features are matched"),
+        ("n_units", integer(1, 10_000), "single features that are maximised"),
+        ("n_pairs", integer(1, 10_000), "of these, images that others are turned into"),
+        ("n_maps", integer(2, 10**5), "images whose input gradients are measured"),
+        ("path_steps", integer(1, 10_000), "gradient steps of a synthesis"),
+        ("path_size", number(1e-6, 1000), "ℓ2 length of its first step, pixels in [0, 1]"),
+        ("path_radius", number(0, 1000), "ℓ2 ball around its start; 0 is none"),
+        ("judges", integer(1, 100), "networks that judge, for each cue"),
+        # Advice.
+        ("n_labelled", integer(0, MANY), "labelled images that are used, at most; 0 is all"),
+        ("sources", _sources, "checkpoints besides, with commas between: name, ARCH:PATH"),
+        ("with_ladder", flag, "whether the ladder's sources are asked as well"),
+        ("rounds", integer(1, 1000), "divisions of the images into four parts"),
+        ("unfrozen_images", integer(1, 10**9), "images a training with unfrozen blocks sees"),
+        # The sources, and where all is computed and kept.
+        ("checkpoints", _checkpoints, "networks from files as sources, with commas"),
+        ("rows_file", _rows_file, "JSON Lines that keep the measured rows; none if empty"),
+        ("source_data", _data, "what the sources learn: a set or a folder"),
+        ("n_source", integer(0, MANY), "training images of a source; 0 is all there are"),
+        ("l2", numbers(0.001, 100), "ℓ2 radii of robust sources, pixels in [0, 1]"),
+        ("linf", numbers(0.0001, 1, empty=True), "ℓ∞ radii of robust sources; 0.0157 is 4/255"),
+        ("seeds", integer(1, 1000), "training seeds of each source"),
+        ("source_seed", integer(0, 10**6), "training seed of the sources"),
+        ("source_epochs", integer(1, 10_000), "passes of a source's training over its images"),
+        ("attack_steps", integer(1, 1000), "PGD steps an image and epoch of robust training"),
+        ("device", one_of("auto", "cpu", "cuda"), "auto, cpu or cuda"),
+    )
+}
+"""Every parameter by its name. A chapter that has it writes its meaning beside it."""

@@ -1,0 +1,178 @@
+"""Source models, trained once: found again by all that determines them."""
+
+import hashlib
+import json
+import platform
+import time
+import warnings
+from dataclasses import asdict, dataclass
+
+import safetensors.torch
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from torch import nn
+from torch.backends import cudnn
+
+from lib.constraint import NATURAL, Constraint
+from lib.images import Images, digest
+from lib.networks import choose_device
+from lib.runtime import files, fingerprint
+from lib.training import BATCH, accuracy, fit, pixels
+from lib.zoo.models import build, locate, versions
+
+CACHE = files.DATA / "cache" / "sources"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a source is trained.
+
+    epochs, attack_steps, lr, batch_size: as in `lib.training.fit`. arch, width: as in
+    `lib.zoo.models.build`.
+    """
+
+    epochs: int = 6
+    attack_steps: int = 1
+    arch: str = "small_resnet"
+    width: int | None = None
+    lr: float = 0.2
+    batch_size: int = 64
+
+
+def source(
+    train: Images,
+    test: Images,
+    constraint: Constraint = NATURAL,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    **training,
+) -> tuple[nn.Module, dict]:
+    """Return a source trained on `train`, from the cache where it lies there already.
+
+    test: gives the recorded accuracy and determines nothing else. constraint: natural, or a ball.
+    seed: of initial weights, batches and random starts. device: as in
+    `lib.networks.choose_device`. training: as in `Training`.
+
+    The weights (safetensors) and a record (JSON: parameters, versions, seconds, accuracies) are
+    stored under `data/cache/sources`, named by a hash of the parameters, the images, the code
+    and the versions that determine them. They are written whole or not at all, and checked when
+    read: a file that is damaged or of another origin is named in a warning and trained anew. Of
+    several processes that want the same source, one trains it and the others wait.
+
+    Returns (Network in eval mode, record). Raises ValueError for a constraint that nothing is
+    trained under, and as `fit` and `build` do.
+    """
+    if constraint != NATURAL and constraint.ball is None:
+        raise ValueError(f"constraint is {constraint}; allowed are natural, l2 EPS and linf EPS")
+    how, device = Training(**training), choose_device(device)
+    ball = {"constraint": constraint.norm, "eps": float(constraint.eps)}
+    parameters = {**ball, "seed": seed, **asdict(how)}
+    identity = {
+        "parameters": parameters,
+        "images": [digest(train), digest(test)],
+        "code": fingerprint.code(*_modules(how.arch)),
+        "machine": [platform.machine(), device.type, torch.__version__, *versions(how.arch)],
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    path = CACHE / f"{key}.safetensors"
+    model = build(how.arch, len(train.classes), seed=seed, width=how.width)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        record = _read(model, path, identity)
+        if record is None:
+            record = identity | _train(model.to(device), train, test, constraint, seed, how)
+            _write(model, path, record)
+    return model.to(device).eval(), record
+
+
+def _modules(arch):
+    """Name the modules of lib that determine the weights of a source."""
+    library, _ = locate(arch)
+    return "training", "zoo.models", *(() if library == "small" else (f"zoo.{library}_nets",))
+
+
+@torch.no_grad()
+def untrained(
+    train: Images,
+    *,
+    seed: int = 0,
+    arch: str = "small_resnet",
+    width: int | None = None,
+    device: str | torch.device = "auto",
+) -> nn.Module:
+    """Return a control: a network of random weights that has seen images, but learned nothing.
+
+    Its BatchNorm statistics are measured on `train`, so that its features are of the size that
+    those of a trained network are; else the learning rate of the fine-tuning alone would decide
+    against it. arch, width: as in `Training`; the rest: as in `source`.
+
+    Returns a Network in eval mode. Raises ValueError as `build` does.
+    """
+    device = choose_device(device)
+    model = build(arch, len(train.classes), seed=seed, width=width).to(device)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain average over all batches
+    for batch in train.x.split(BATCH):
+        model(pixels(batch.to(device)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model.eval()
+
+
+def _train(model, train, test, constraint, seed, how):
+    """Train the model in place, and return what is worth recording of it."""
+    start, threads = time.perf_counter(), torch.get_num_threads()
+    settings = {k: v for k, v in asdict(how).items() if k not in ("arch", "width")}
+    torch.set_num_threads(1)  # the last bits of a sum depend on the number of threads
+    try:
+        with cudnn.flags(deterministic=True, benchmark=False):
+            history = fit(model, train, ball=constraint.ball, seed=seed, **settings)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "seconds": time.perf_counter() - start,
+        "train_accuracy": history[-1]["accuracy"] if history else None,
+        "test_accuracy": accuracy(model, test),
+    }
+
+
+def _read(model, path, identity):
+    """Load the weights into the model and return the record, or None where none can be trusted."""
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        content = path.read_bytes()
+        if any(record[key] != value for key, value in identity.items()):
+            raise ValueError("it records other parameters than its name says")
+        if record["sha256"] != _checksum(record, content):
+            raise ValueError("its weights or its record are not those that were written")
+        weights = safetensors.torch.load(content)
+        # Before anything is copied: training must start from the weights as built.
+        shapes = ({k: v.shape for k, v in w.items()} for w in (weights, model.state_dict()))
+        if next(shapes) != next(shapes):
+            raise ValueError("its weights are those of another network")
+        model.load_state_dict(weights)
+        return record
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        warnings.warn(f"{path} is not used but trained anew: {error}", stacklevel=4)
+        return None
+
+
+def _write(model, path, record):
+    """Store weights and record; the weights last, since it is they that are looked for."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    content = safetensors.torch.save(weights)
+    record["sha256"] = _checksum(record, content)
+    files.replace(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
+    files.replace(path, content)
+
+
+def _checksum(record, content):
+    """Hash the weights and all that is recorded of them."""
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode() + content).hexdigest()

@@ -1,0 +1,170 @@
+"""Source networks from files: the published robust ImageNet models by name, or one's own."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lib.constraint import NATURAL, Constraint
+from lib.runtime import files
+from lib.zoo.models import build, locate
+from lib.zoo.weights import first_line, load_into, read
+
+REPOSITORY = "madrylab/robust-imagenet-models"
+"""On the Hugging Face hub: the models of Salman et al. (2020), under the MIT licence."""
+FOLDER = files.DATA / "checkpoints"
+"""Where a file that was fetched by hand is looked for first."""
+ARCHITECTURES = {
+    "resnet18": "resnet18", "resnet50": "resnet50", "resnext50_32x4d": "resnext50_32x4d",
+    "wide_resnet50_2": "wide_resnet50_2", "wide_resnet50_4": "wide_resnet50_4",
+    "densenet": "densenet161", "mnasnet": "mnasnet1_0", "mobilenet": "mobilenet_v2",
+    "shufflenet": "shufflenet_v2_x1_0", "vgg16_bn": "vgg16_bn",
+}  # fmt: skip
+"""What torchvision calls the architectures that the files are named after."""
+RADII = {
+    "l2": ("0", "0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5"),
+    "linf": ("0.5", "1.0", "2.0", "4.0", "8.0"),  # of 255
+}
+
+
+def published() -> dict[str, tuple[str, Constraint]]:
+    """List the published models: {name: (architecture, constraint)}.
+
+    All have 1000 classes and expect 224 pixels; architectures as in `lib.zoo.models.build`.
+    """
+    models = {}
+    for name, arch in ARCHITECTURES.items():
+        all_radii = name.startswith(("resnet", "wide"))
+        radii = [("l2", eps) for eps in (RADII["l2"] if all_radii else ("0", "3"))]
+        if all_radii and name != "wide_resnet50_4":
+            radii += [("linf", eps) for eps in RADII["linf"]]
+        for norm, eps in radii:
+            radius = float(eps) / (255 if norm == "linf" else 1)
+            constraint = Constraint(norm, radius) if radius else NATURAL
+            models[f"{name}_{norm}_eps{eps}"] = (f"torchvision:{arch}", constraint)
+    return models
+
+
+def network(source: str) -> tuple[nn.Module, Constraint | None, dict]:
+    """Return a network with all its weights from a file.
+
+    source: the name of a published model such as "resnet50_l2_eps3", taken from
+    `data/checkpoints` or downloaded; or "ARCH:PATH", an architecture as in `lib.zoo.models.build`
+    and a file as in `lib.zoo.weights.read`.
+
+    Returns (network in eval mode, constraint, record): the constraint None for a file that is not
+    named like a published one, the record with arch and the file's name and sha256. Raises
+    ValueError for text of another form, and as `build`, `read`, `load_into` and `download` do.
+    """
+    models = published()
+    arch, path = (models[source][0], download(source)) if source in models else _divided(source)
+    locate(arch)
+    _, constraint = models.get(path.stem, (None, None))
+    matrices = [weight for weight in read(path).values() if weight.ndim == 2]
+    if not matrices:
+        raise ValueError(f"{path} has no weights of a linear layer; no classifier is in it")
+    # The head comes last, in every network here; load_into tells if it is otherwise.
+    model = load_into(build(arch, len(matrices[-1])), path).eval()
+    return model, constraint, {"arch": arch, "file": path.name, "sha256": _sha256(path)}
+
+
+def constrained(
+    names: Iterable[str], *, device: str | torch.device = "cpu"
+) -> list[tuple[Constraint, nn.Module, dict]]:
+    """Return networks from files, each with the constraint that it was trained under.
+
+    names: each a network as in `network`. Its constraint is known of a published model and of a
+    file that is named like one; before any other it is written, with "=" between them, as in
+    "natural=resnet50:mine.pt", "l2 3=…" (ε in pixels of [0, 1]) or "linf 0.0157=…".
+
+    Returns (constraint, network on the device in eval mode, record) for each. Raises ValueError
+    where a constraint is not known, and as `network` does.
+    """
+    networks = []
+    for name in names:
+        written, source = _parsed(name)
+        model, known, record = network(source)
+        constraint = written or known
+        if constraint is None:
+            raise ValueError(
+                f"the constraint that {source} was trained under is not known; write "
+                f"natural={source}, l2 EPS={source} or linf EPS={source}"
+            )
+        networks.append((constraint, model.to(device), record))
+    return networks
+
+
+def check(name: str) -> None:
+    """Raise ValueError unless a name is one that `constrained` takes, its file there."""
+    _, source = _parsed(name)
+    if source not in published():
+        check_file(source)
+
+
+def check_file(source: str) -> None:
+    """Raise ValueError unless a text is ARCH:PATH of a known architecture and a file there is."""
+    arch, path = _divided(source)
+    locate(arch)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path} (looked in {Path.cwd()}); name a checkpoint")
+
+
+def _parsed(name):
+    """Divide CONSTRAINT=SOURCE, or SOURCE alone, into (Constraint or None, source)."""
+    written, equals, source = name.partition("=")
+    if not equals or ":" in written:  # a path may have "=" in it, too
+        return None, name.strip()
+    return Constraint.parse(written.strip()), source.strip()
+
+
+def download(name: str) -> Path:
+    """Return the path of a published model's file, fetched from the hub where it is not here.
+
+    A download that broke off is resumed, its progress is shown, and its sha256 is compared with
+    the hub's. A file in `data/checkpoints` comes first.
+
+    Raises ValueError for a name that is not published or a file of another sha256, ImportError
+    where huggingface_hub is missing and OSError where the hub cannot be reached.
+    """
+    if name not in published():
+        raise ValueError(f"{name!r} is not published; lib.zoo.published.published() lists what is")
+    here = FOLDER / f"{name}.ckpt"
+    if here.is_file():
+        return here
+    by_hand = f"put {here.name} from {REPOSITORY} into {FOLDER}"
+    try:
+        from huggingface_hub import hf_hub_download
+
+        path = Path(hf_hub_download(REPOSITORY, here.name))
+    except ImportError:
+        raise ImportError(f"for {name} pip install huggingface_hub, or {by_hand}") from None
+    except Exception as error:  # the kinds differ between versions of the hub's client
+        raise OSError(f"{name} cannot be downloaded ({first_line(error)}); {by_hand}") from None
+    # The hub's store names a large file by its sha256.
+    expected = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", expected) and _sha256(path) != expected:
+        raise ValueError(f"{path} is damaged: its sha256 is not {expected}; delete it, try again")
+    return path
+
+
+def _divided(source):
+    """Divide ARCH:PATH, where the architecture may begin with its library."""
+    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
+    if parts is None or parts[1] in ("timm", "torchvision"):
+        raise ValueError(
+            f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
+            "resnet50_l2_eps3"
+        )
+    return parts[1], Path(parts[2])
+
+
+def _sha256(path):
+    """Hash a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""Networks of timm (Wightman, 2019), with its layer groups as freeze units; timm is optional."""
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from lib.networks import Normalise
+
+
+def find(name: str) -> str:
+    """Return a name that timm knows, as it stands.
+
+    Raises ValueError where timm does not know it, ImportError where timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise ImportError("timm is not installed; for its networks, pip install timm") from None
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        like = f"; it has {', '.join(near)}" if near else ""
+        raise ValueError(f"timm has no {name!r}{like}")
+    return name
+
+
+def build(
+    name: str, num_classes: int, *, pretrained: bool = False, image_size: int = 0, **settings
+) -> "Grouped":
+    """Build a network of timm; random weights from torch's generator.
+
+    name: as timm has it, with a tag of weights or without. pretrained: with the weights timm
+    publishes, downloaded once. image_size: in pixels, for a network with a fixed size; 0 is
+    timm's own. settings: further arguments of timm's `create_model`.
+
+    Raises ValueError for settings that the network does not take, or a network that does not end
+    in one linear layer; and what the download raises.
+    """
+    import timm  # here, since it is optional
+
+    if image_size and getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
+        settings["img_size"] = image_size
+    try:
+        body = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **settings)
+    except (TypeError, AssertionError) as error:
+        raise ValueError(f"timm does not build {name} with {settings}: {error}") from None
+    head = body.pretrained_cfg["classifier"]
+    if not isinstance(head, str) or not isinstance(body.get_submodule(head), nn.Linear):
+        raise ValueError(f"{name} does not end in one linear layer; choose another network")
+    return Grouped(body, head)
+
+
+class Group(nn.Module):
+    """A layer group: modules and parameters of a network, which stay where they are in it."""
+
+    def __init__(self, body: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        inside: tuple[str, ...] = ()  # prefixes of the modules that are held whole
+        for name, module in body.named_modules():
+            held = {f"{name}.{key}" for key, _ in module.named_parameters()}
+            if name and held and held <= set(names) and not name.startswith(inside):
+                self.add_module(name.replace(".", "/"), module)
+                inside += (f"{name}.",)
+        for name in names:
+            if not name.startswith(inside):
+                self.register_parameter(name.replace(".", "/"), body.get_parameter(name))
+
+
+class Grouped(nn.Module):
+    """A classifier that runs by a library's own code: normalisation, body, linear head.
+
+    body: timm's network. head: the name of its last linear layer, which is taken out of it. The
+    blocks are views of the body; what is in none of them, such as a dropout before the head, is
+    in training mode only where nothing is frozen.
+    """
+
+    def __init__(self, body: nn.Module, head: str) -> None:
+        super().__init__()
+        self.normalise = Normalise(body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
+        self.head = body.get_submodule(head)
+        self.names = {key: f"body.{key}" for key in body.state_dict()}
+        self.names |= {f"{head}.{key}": f"head.{key}" for key in self.head.state_dict()}
+        parent, _, leaf = head.rpartition(".")
+        setattr(body.get_submodule(parent), leaf, nn.Identity())
+        self.body = body
+        self.groups = _groups(body)
+        # A tuple, so that the weights count once in the state dict.
+        self.views = tuple(Group(body, names) for names in self.groups)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The freeze units, from input to output."""
+        return nn.ModuleList(self.views)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Map pixels (N, 3, H, W) in [0, 1] to the head's input (N, d)."""
+        return self.body(self.normalise(x))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
+        return self.head(self.features(x))
+
+    def train(self, mode: bool = True) -> "Grouped":
+        """Set training mode, but leave frozen blocks in eval mode, as `Network.train` does."""
+        super().train(mode)
+        moving = [v for v in self.views if any(p.requires_grad for p in v.parameters())]
+        for view in self.views:
+            view.train(mode and view in moving)
+        if len(moving) < len(self.views):
+            still(self.body, moving)
+        return self
+
+    def cut(self, frozen: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """Cut below or above all blocks, in between not: see `lib.freezing.split`."""
+        if frozen == len(self.views):
+            return nn.Sequential(self.normalise, self.body), nn.Sequential(self.head)
+        above = Above(self, frozen) if frozen else self.body
+        return nn.Sequential(self.normalise), nn.Sequential(above, self.head)
+
+
+class Above(nn.Module):
+    """The unfrozen blocks of a Grouped; the frozen ones run too, but are not this module's."""
+
+    def __init__(self, network: Grouped, frozen: int) -> None:
+        super().__init__()
+        self.unfrozen = nn.ModuleList(network.views[frozen:])
+        self.constant = [name for names in network.groups[:frozen] for name in names]
+        self.hidden = (network.body,)  # a tuple, so that its frozen parameters are not this one's
+        still(network.body, self.unfrozen)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised pixels (N, 3, H, W) to the head's input (N, d)."""
+        (body,) = self.hidden
+        constant = {name: body.get_parameter(name).detach() for name in self.constant}
+        return torch.func.functional_call(body, constant, (x,))
+
+    def train(self, mode: bool = True) -> "Above":
+        """Set the mode of the unfrozen blocks; the rest stays in eval mode."""
+        super().train(mode)
+        still(*self.hidden, self.unfrozen)
+        return self
+
+
+def still(body: nn.Module, moving: Iterable[nn.Module]) -> None:
+    """Put all modules of a body but those in the moving blocks in eval mode."""
+    kept = {module for block in moving for module in block.modules()}
+    for module in body.modules():
+        if module not in kept:
+            module.training = False
+
+
+def _groups(body):
+    """List the names of the parameters in each of timm's layer groups, from input to output.
+
+    timm counts the norm after a convolution as a group of its own where the architecture names
+    its layers by number; parameters of one dimension only go with the group before.
+    """
+    from timm.models import group_parameters
+
+    groups = []
+    for _, names in sorted(group_parameters(body, body.group_matcher(coarse=False)).items()):
+        if groups and all(body.get_parameter(name).ndim < 2 for name in names):
+            groups[-1] += names
+        else:
+            groups.append(list(names))
+    return groups

@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+from split_rows import rows_of
+
+from lib.advisor import advice
+from lib.constraint import NATURAL, Constraint
+from lib.images import Images, choose
+from lib.stats import resampled
+from lib.studies import By, Ladder
+from lib.tuning import Recipe, freeze_below, outputs, tune
+from lib.zoo import models
+
+L2 = Constraint("l2", 0.5)
+
+
+def labelled(counts, size=32, seed=0):
+    """Images of noise, so many of each class; a class is told by its mean brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    noise = torch.randint(0, 60, (len(y), 3, size, size), generator=generator)
+    x = (noise + 150 * y[:, None, None, None] // max(len(counts) - 1, 1)).to(torch.uint8)
+    return Images(x, y, tuple(f"c{i}" for i in range(len(counts))))
+
+
+def test_each_round_tests_on_every_image_once_and_keeps_the_shares_of_the_classes():
+    images = labelled([20, 40, 8])
+    parts = advice.splits(images, rounds=3, seed=1)
+    assert [part.number for part in parts] == list(range(12))
+    for start in range(0, 12, 4):
+        tested = torch.cat([part.test for part in parts[start : start + 4]])
+        assert tested.sort().values.tolist() == list(range(68))
+    for part in parts:
+        assert not set(part.train.tolist()) & set(part.test.tolist())
+        assert images.y[part.test].bincount().tolist() == [5, 10, 2]
+    again = advice.splits(images, rounds=3, seed=1)
+    assert all(torch.equal(a.test, b.test) for a, b in zip(parts, again, strict=True))
+    other = advice.splits(images, rounds=3, seed=2)
+    assert not all(torch.equal(a.test, b.test) for a, b in zip(parts, other, strict=True))
+
+
+def test_a_rare_class_is_always_trained_on():
+    images = labelled([30, 2])
+    for part in advice.splits(images, rounds=3):
+        assert images.y[part.train].bincount(minlength=2).min() >= 1
+
+
+def test_what_cannot_be_split_is_said():
+    with pytest.raises(ValueError, match="class 'c1' has 1"):
+        advice.splits(labelled([10, 1]), 1)
+    with pytest.raises(ValueError, match="at least 12 are needed"):
+        advice.splits(labelled([3, 3, 3]), 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([50] * 10, [20, 40, 80, 160, 375]), ([4, 4], [4, 6]), ([16, 16], [4, 8, 16, 24])],
+)
+def test_sizes_double_up_to_all_of_a_split(counts, expected):
+    images = labelled(counts)
+    assert advice.sizes(images, advice.splits(images, 1)) == expected
+
+
+@pytest.fixture
+def network(monkeypatch):
+    monkeypatch.setattr("lib.runtime.parallel.cpu_count", lambda: 1)  # no worker has to start
+    return models.build("small_resnet", 10, seed=0, width=8).eval()
+
+
+def test_measure_is_the_plain_loop(network):
+    images = labelled([12, 12, 12])
+    parts = advice.splits(images, 1)[:2]
+    rows = advice.measure(network, images, parts, n=[6, 27], epochs=5, lr=0.05)
+    for row in rows.itertuples():
+        part = parts[row.split]
+        train = images[part.train]
+        chosen = choose(train, row.n_train, row.split)
+        above, (below, held) = freeze_below(network, 0, [train[chosen], images[part.test]])
+        ((tail, _),) = tune(
+            above, [below], train.y[chosen][None], 3, Recipe(epochs=5, lr=0.05), seeds=[row.split]
+        )
+        right = outputs(tail, [held]).argmax(1) == images.y[part.test]
+        one_image = 1.01 / len(part.test)  # whose two best classes rounding may exchange
+        assert row.clean_accuracy == pytest.approx(float(right.double().mean()), abs=one_image)
+    assert rows[["split", "n_train"]].to_numpy().tolist() == [[0, 6], [1, 6], [0, 27], [1, 27]]
+
+
+def test_one_split_at_a_time_gives_what_all_together_give(network):
+    images = labelled([8, 8])
+    parts = advice.splits(images, 1)
+    settings = {"images": images, "n": [12], "unfrozen_blocks": 1, "epochs": 2}
+    together = advice.measure(network, parts=parts, **settings)
+    each = {part.number: [part] for part in parts}
+    ladder = Ladder({(NATURAL, 0): network})
+    apart = ladder.measure(advice.measure, over={"parts": each}, label="splits", **settings)
+    one_image = 1.01 / min(len(part.test) for part in parts)  # threads add up in another order
+    expected = together["clean_accuracy"].tolist()
+    assert apart["clean_accuracy"].tolist() == pytest.approx(expected, abs=one_image)
+    assert set(apart["constraint"]) == {NATURAL}
+
+
+def test_networks_of_different_sizes_and_depths_are_measured_in_one_call(network):
+    sets = {NATURAL: labelled([8, 8]), L2: labelled([8, 8], size=48)}
+    parts = advice.splits(sets[NATURAL], 1)[:2]
+    ladder = Ladder({(NATURAL, 3): network, (L2, 3): models.build("small_resnet", 10).eval()})
+    rows = ladder.measure(
+        advice.measure,
+        over={"unfrozen_blocks": [0, -1]},
+        images=By("constraint", sets),
+        parts=parts,
+        n=[12],
+        epochs=By("unfrozen_blocks", {0: 5, -1: 1}),
+        label="depths",
+    )
+    for (constraint, depth), part in rows.groupby(["constraint", "unfrozen_blocks"]):
+        settings = {"n": [12], "unfrozen_blocks": depth, "epochs": 1 if depth else 5}
+        plain = advice.measure(ladder.networks[constraint, 3], sets[constraint], parts, **settings)
+        one_image = 1.01 / min(len(split.test) for split in parts)
+        expected = plain["clean_accuracy"].tolist()
+        assert part["clean_accuracy"].tolist() == pytest.approx(expected, abs=one_image)
+    assert len(rows) == 8
+
+
+def test_summary_and_difference_are_those_of_the_corrected_interval():
+    rng = np.random.default_rng(0)
+    one, two = rng.uniform(0.9, 1, 8), rng.uniform(0.5, 0.6, 8)
+    rows = rows_of({"a": one, "b": two})
+    found = advice.summary(rows, ["constraint"]).set_index("constraint")
+    mean, low, high = resampled(one, 0.25)
+    expected = [mean, low, min(high, 1)]
+    assert found.loc["a", ["mean", "low", "high"]].tolist() == pytest.approx(expected)
+    gap = advice.difference(rows, "a", "b", ["n_train"]).iloc[0]
+    assert gap["n_train"] == 30
+    assert tuple(gap[["mean", "low", "high"]]) == pytest.approx(resampled(one - two, 0.25))
+
+
+def test_leads_compare_the_best_with_each_at_a_level_for_all_together():
+    rng = np.random.default_rng(1)
+    values = {
+        name: at + rng.normal(0, 0.02, 8) for name, at in zip("abc", (0.6, 0.8, 0.7), strict=True)
+    }
+    best, ahead = advice.leads(rows_of(values))
+    assert best == "b" and ahead["constraint"].tolist() == ["c", "a"]
+    for row in ahead.itertuples():
+        gap = values["b"] - values[row.constraint]
+        assert (row.mean, row.low, row.high) == pytest.approx(resampled(gap, 0.25, level=0.975))
+    with pytest.raises(ValueError, match="c lacks splits"):
+        advice.leads(rows_of({**values, "c": values["c"][:4]}))
+
+
+def test_choices_are_constraints_or_depths():
+    rng = np.random.default_rng(1)
+    rows = rows_of({L2: rng.uniform(0.8, 0.9, 8), NATURAL: rng.uniform(0.5, 0.6, 8)})
+    best, ahead = advice.leads(rows)
+    assert best == L2 and list(ahead["constraint"]) == [NATURAL]
+    assert advice.difference(rows, L2, NATURAL, ["n_train"])["low"].item() > 0
+    assert list(advice.summary(rows, ["constraint", "n_train"])["constraint"]) == [L2, NATURAL]
+    depths = rows_of({0: rng.uniform(0.5, 0.6, 8), -1: rng.uniform(0.8, 0.9, 8)})
+    depths = depths.rename(columns={"constraint": "unfrozen_blocks"})
+    best, ahead = advice.leads(depths, "unfrozen_blocks")
+    assert best == -1 and list(ahead) == ["unfrozen_blocks", "mean", "low", "high"]
+
+
+def test_the_best_of_equals_is_seldom_called_best():
+    """The luck of choosing: of eight sources that are all alike one always has the highest mean."""
+    rng = np.random.default_rng(2)
+    wrong = 0
+    for _ in range(200):
+        alike = {str(i): 0.5 + rng.normal(0, 0.05, 8) for i in range(8)}
+        _, ahead = advice.leads(rows_of(alike))
+        wrong += (ahead["low"] > 0).all()
+    assert wrong <= 10

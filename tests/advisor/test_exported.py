@@ -1,0 +1,95 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lib.advisor import exported
+from lib.zoo import models
+
+ALONE = """
+import json, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("lib", "torchvision", "timm", "PIL"):
+            raise ImportError(f"{name} is not plain torch")
+
+sys.meta_path.insert(0, Refuse())
+import torch
+
+extra = {"about.json": ""}
+network = torch.export.load(sys.argv[1], extra_files=extra).module()
+about = json.loads(extra["about.json"])
+x = torch.load(sys.argv[2])
+with torch.no_grad():
+    torch.save([network(x), network(x[:1])], sys.argv[3])
+print(about["classes"][1], about["size"], about["note"])
+"""
+
+
+@pytest.fixture(scope="module")
+def network():
+    return models.build("small_resnet", 3, seed=0, width=8).eval()
+
+
+def test_plain_torch_loads_it_elsewhere_and_computes_the_same(network, tmp_path):
+    out = tmp_path / "mine.pt2"
+    exported.save(network, out, classes=("a", "ünï", "c"), size=32, note="said")
+    x = torch.rand(5, 3, 32, 32)
+    torch.save(x, tmp_path / "x.pt")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, "mine.pt2", "x.pt", "y.pt"],
+        cwd=tmp_path, capture_output=True, text=True, env={"PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["ünï", "32", "said"]
+    five, one = torch.load(tmp_path / "y.pt")
+    with torch.no_grad():
+        expected = network(x)
+    assert torch.allclose(five, expected, atol=1e-5)
+    assert torch.allclose(one, expected[:1], atol=1e-5)
+
+
+def test_what_is_said_of_it_comes_back_and_the_network_stays(network, tmp_path):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    exported.save(network, tmp_path / "a.pt2", classes=("a", "b", "c"), size=16, source="l2 0.5")
+    back, about = exported.load(tmp_path / "a.pt2")
+    assert about == {
+        "classes": ["a", "b", "c"], "size": 16, "torch": torch.__version__, "source": "l2 0.5",
+    }  # fmt: skip
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    for count in (1, 2, 7):
+        x = torch.rand(count, 3, 16, 16)
+        with torch.no_grad():
+            assert torch.allclose(back(x), network(x), atol=1e-5)
+
+
+def test_paths_that_cannot_be_saved_are_refused(network, tmp_path):
+    with pytest.raises(ValueError, match=r"call it mine\.pt2"):
+        exported.check(tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match="no folder for the file"):
+        exported.check(tmp_path / "none" / "mine.pt2")
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.raises(ValueError, match="no folder for the file"):
+        exported.save(network, tmp_path / "folder.pt2", classes=("a", "b", "c"), size=32)
+
+
+def test_files_that_are_damaged_or_another_s_are_one_line(network, tmp_path, capfd):
+    whole = tmp_path / "a.pt2"
+    exported.save(network, whole, classes=("a", "b", "c"), size=32)
+    content = whole.read_bytes()
+    (tmp_path / "cut.pt2").write_bytes(content[: len(content) // 2])
+    middle = len(content) // 2
+    changed = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+    (tmp_path / "changed.pt2").write_bytes(changed)
+    (tmp_path / "text.pt2").write_text(json.dumps({"no": "zip"}))
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt2")
+    for name in ("cut", "changed", "text", "other"):
+        with pytest.raises(ValueError, match=f"{name}.pt2 is damaged, or was not saved") as caught:
+            exported.load(tmp_path / f"{name}.pt2")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="there is no file"):
+        exported.load(tmp_path / "none.pt2")
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from lib import datasets
+from lib.advisor import starts
+from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.studies import pretrained
+from lib.zoo import models
+
+QUICK = {"source_data": "faces", "n_source": 20, "source_epochs": 1, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
+    monkeypatch.setattr("lib.runtime.parallel.cpu_count", lambda: 1)  # this process trains
+
+
+def test_starts_are_the_sources_of_that_name():
+    names = ["untrained", "l2 0.25", "natural"]
+    found = starts.load(names, source_seed=3, **QUICK)
+    assert [start.constraint for start in found] == [UNTRAINED, Constraint("l2", 0.25), NATURAL]
+    assert [start.name for start in found] == names
+    assert {start.size for start in found} == {32}
+    train, test = datasets.load("faces", n=20), datasets.load("faces", "test")
+    natural, _ = pretrained.source(train, test, seed=3, epochs=1, device="cpu")
+    control = pretrained.untrained(train, seed=3, device="cpu")
+    for start, expected in ((found[2], natural), (found[0], control)):
+        ours = start.model.state_dict()
+        assert all(torch.equal(ours[key], value) for key, value in expected.state_dict().items())
+    ladder = starts.ladder(found, source_seed=3)
+    assert list(ladder.networks) == [(start.constraint, 3) for start in found]
+    assert all(ladder.networks[start.constraint, 3] is start.model for start in found)
+    assert str(ladder.device) == "cpu" and not ladder.rows_file
+
+
+def told(network):
+    return {"classes": network.head.out_features}
+
+
+def test_a_checkpoint_is_called_after_its_file(tmp_path):
+    model = models.build("small_resnet", 4, seed=1)
+    torch.save(model.state_dict(), tmp_path / "mine.pt")
+    (start,) = starts.load([f"small_resnet:{tmp_path / 'mine.pt'}"], device="cpu")
+    assert (str(start.constraint), start.size) == ("mine", 32)
+    weights = start.model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+    large = models.build("torchvision:mobilenet_v2", 3)
+    torch.save(large.state_dict(), tmp_path / "large.pt")
+    (start,) = starts.load([f"torchvision:mobilenet_v2:{tmp_path / 'large.pt'}"], device="cpu")
+    assert start.size == 224
+    ladder = starts.ladder([start])
+    rows = ladder.measure(told, label="starts")
+    assert list(rows["constraint"]) == [Constraint("large")] and list(rows["classes"]) == [3]
+    with pytest.raises(ValueError, match="two sources are called mine"):
+        starts.load([f"small_resnet:{tmp_path / 'mine.pt'}"] * 2, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("natur", "there is no source 'natur'; allowed are natural"),
+        ("l2 0", "there is no source"),
+        ("resnet50_l2_eps7", "there is no source"),
+        ("small_resnet:nowhere.pt", "there is no file nowhere.pt"),
+        ("resnet9000:x.pt", "known are"),
+    ],
+)
+def test_unknown_names_are_refused_before_anything_is_trained(name, said):
+    with pytest.raises((ValueError, ImportError), match=said):
+        starts.load(["natural", name], device="cpu")

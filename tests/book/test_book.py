@@ -1,0 +1,340 @@
+"""The runner, on a toy clone of two chapters; kernels start slowly, so tests share them."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat.v4 as v4
+import pytest
+from toy_book import REPOSITORY, change, chapter, files, ran, text
+
+from lib.book import __main__ as book
+from lib.book import execution, notebooks, pages, publishing, rerun
+from lib.runtime import provenance
+
+
+def test_refresh_and_publish(clone, capsys):
+    assert book.main(["stale"]) == 1
+    assert capsys.readouterr().out.split() == ["02_second", "01_first"]  # the order of the toc
+    assert book.main(["refresh"]) == 0
+    assert ran(clone) == ["second", "first"]
+    assert publishing.stale(clone) == []
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.search(r"02_second: 4 cells\n02_second: done in 00:0\d\n01_first: 4 ", shown.err)
+    rows = provenance.read(clone)
+    assert list(rows) == ["01_first", "02_second"]
+    assert float(rows["01_first"]["seconds"]) > 0.2 and rows["01_first"]["python"]
+
+    # Widgets: every model that is mentioned is stored, under a number.
+    nb = notebooks.read(clone / "chapters" / "02_second.ipynb")
+    state = nb.metadata["widgets"][notebooks.STATE]["state"]
+    mentioned = set(re.findall(r"IPY_MODEL_(\w+)", str(state)))
+    mentioned.add(nb.cells[-1].outputs[0].data[notebooks.VIEW]["model_id"])
+    assert mentioned < set(state) and all(int(model, 16) < 50 for model in state)
+    assert [m["state"]["source"] for m in state.values() if m["model_name"] == "LinkModel"]
+    assert "papermill" not in str(nb) and "version" not in nb.metadata["language_info"]
+    first = notebooks.read(clone / "chapters" / "01_first.ipynb")
+    assert text(first) == "4\n[0.5]\n" and len(first.cells[3].outputs) == 1
+
+    # Nothing changed: nothing is executed. Asked for afresh: the same bytes.
+    before = files(clone)
+    assert book.main(["refresh"]) == 0
+    assert ran(clone) == ["second", "first"]
+    assert book.main(["refresh", "2", "--fresh"]) == 0
+    assert ran(clone) == ["second", "first", "second"]
+    assert files(clone) == before
+
+    # The present prose with the outputs that are there; the clone stays as it is.
+    path = clone / "chapters" / "02_second.ipynb"
+    change(path, lambda nb: nb.cells[0].update(source="# A better title"))
+    before, row = files(clone), provenance.read(clone)
+    capsys.readouterr()
+    assert book.main(["publish"]) == 0
+    assert ran(clone) == ["second", "first", "second"]
+    assert files(clone) == before and provenance.read(clone) == row
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    assert page.name == "index.html" and page.exists()
+    assert "A better title" in (page.parent / "chapters" / "02_second.html").read_text()
+    copy = clone / "_build" / "book"
+    assert provenance.read(copy).keys() == row.keys() and not (copy / "data" / "cache").exists()
+
+    # Outputs that code did not make are found, and so is a warning of the strict build.
+    change(path, lambda nb: nb.cells[3].outputs[0].update(text="99"))
+    assert publishing.stale(clone) == ["02_second"]
+    (clone / "intro.md").write_text("[missing](missing.md)\n")
+    assert book.main(["publish"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and "missing.md" in shown.err and "could not build" in shown.err
+
+
+def test_a_failing_chapter(clone, capsys):
+    failing = clone / "chapters" / "01_first.ipynb"
+    change(failing, lambda nb: nb.cells.append(v4.new_code_cell("y = 0\n1 / y")))
+    before = files(clone)
+    assert book.main(["refresh"]) == 1
+    error = capsys.readouterr().err
+    assert "error: 01_first failed in cell 5 of 5, 'y = 0': ZeroDivisionError: division" in error
+    assert "Traceback" not in error
+    kept = clone / "_build" / "failed" / "01_first.ipynb"
+    assert str(kept) in error and text(notebooks.read(kept)) == "4\n[0.5]\n"
+    after = files(clone)
+    assert after["01_first.ipynb"] == before["01_first.ipynb"]
+    assert after["02_second.ipynb"] != before["02_second.ipynb"]  # had finished
+    assert after.keys() == before.keys()
+
+    # A kernel that dies; the chapter that had finished is not executed again.
+    change(failing, lambda nb: nb.cells[-1].update(source="import os\nos._exit(1)"))
+    assert book.main(["refresh"]) == 1
+    assert "in cell 5 of 5, 'import os': the kernel died" in capsys.readouterr().err
+    assert ran(clone) == ["second", "first", "first"]
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_run_goes_on_where_it_was(clone, kill):
+    wait = clone / "data" / "cache" / "wait"
+    wait.touch()
+    code = "import sys, pathlib; from lib.book import __main__ as book"
+    code += "; book.ROOT = pathlib.Path(sys.argv[1])"
+    command = [sys.executable, "-c", f"{code}; sys.exit(book.main(['refresh']))", str(clone)]
+    before = files(clone)
+
+    def heed():
+        """Heed an interrupt, though a test run in the background may ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heed}
+    run = subprocess.Popen(command, cwd=REPOSITORY, **pipe)
+    until = time.monotonic() + 30
+    while len(ran(clone)) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    run.send_signal(kill)
+    error = run.communicate(timeout=20)[1]
+    if kill == signal.SIGINT:
+        assert run.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert files(clone)["01_first.ipynb"] == before["01_first.ipynb"]
+    wait.unlink()
+    assert book.main(["refresh"]) == 0
+    assert ran(clone) == ["second", "first", "first"]
+
+
+def test_a_rerun(clone, capsys, monkeypatch):
+    before = files(clone)
+    (clone / "two.yml").write_text("n: 3\neps: [1.0, 2.0]\nfast: true\n")
+    monkeypatch.chdir(clone / "data")
+    run = ["run", "02", "-p", "n", "5", "-y", "{n: 4, eps: [3.0]}", "-f", "../two.yml"]
+    assert book.main([*run, "-p", "target", "2024"]) == 0
+    out, page = map(Path, capsys.readouterr().out.splitlines())
+    assert page == out.with_suffix("") / "index.html"
+    assert "10 [3.0]" in page.read_text() and "<title>Two" in page.read_text()
+    assert out.parent == clone / "runs" and "n=5" in out.name and "target=2024" in out.name
+    nb = notebooks.read(out)
+    assert text(nb) == f"10 [3.0] {clone / 'data' / '2024'}\n"
+    given = {"n": 5, "eps": [3.0], "fast": True, "target": "2024"}
+    assert nb.metadata["executed"]["parameters"] == given
+    assert files(clone) == before
+
+    # The values do not stick, and a failure leaves the output and its page as they were.
+    again = ["run", str(clone / "chapters" / "02_second.ipynb"), "-o", str(out), "--no-page"]
+    assert book.main(again) == 0
+    made = out.read_bytes(), page.read_bytes()
+    assert text(notebooks.read(out)).startswith("4 [0.5]")
+    capsys.readouterr()
+    assert book.main([*again, "-p", "n", "99"]) == 1
+    error = capsys.readouterr().err
+    assert "02_second: n must be a whole number from 1 to 9; given 99 (int)\n" in error
+    assert (out.read_bytes(), page.read_bytes()) == made
+
+    # A page that cannot be built leaves the notebook, and a line that says so.
+    monkeypatch.setattr(pages, "JUPYTER_BOOK", "raise SystemExit('no such theme')")
+    assert book.main([*again[:-1], "-p", "eps", "[2, 1.5]"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == f"{out}\n" and text(notebooks.read(out)).startswith("4 [2, 1.5]")
+    assert f"error: the page of {out} could not be built; " in shown.err
+    assert (clone / "_build" / "failed" / "page.log").read_text() == "no such theme\n"
+    assert page.read_bytes() == made[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("-p n 1.5", "n must be a whole number from 1 to 9; given 1.5 (float)"),
+        ("-p n True", "n must be a whole number from 1 to 9; given True (bool)"),
+        ("-y eps:\\ [0.5,x]", "eps[1] must be a number from 0 to 4; given 'x' (str)"),
+        ("-p fast no", "fast must be True or False; given 'no' (str)"),
+    ],
+)
+def test_a_value_that_the_chapter_refuses_is_one_line(clone, capsys, arguments, message):
+    words = [word.replace("\\ ", " ") for word in re.split(r"(?<!\\) ", arguments)]
+    assert book.main(["run", "02", *words]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-1] == f"error: 02_second: {message}" and shown.out == ""
+    assert list((clone / "runs").iterdir()) == [] and ran(clone) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("target", "2024", "2024"),
+        ("target", "True", "True"),
+        ("n", "2024", 2024),
+        ("n", "-1", -1),
+        ("n", "1e-3", 1e-3),
+        ("n", "None", None),
+        ("fast", "False", False),
+        ("fast", "no", "no"),
+        ("eps", "[0, 0.5]", [0, 0.5]),
+        ("eps", "a/b c", "a/b c"),
+        ("unknown", "7", 7),
+    ],
+)
+def test_what_a_value_on_the_command_line_means(clone, name, text, value):
+    chapter = clone / "chapters" / "01_first.ipynb"
+    meant = rerun.given(chapter, ["n: 3", f"{name}: yes"], [(name, text)])
+    assert meant == {"n": 3, name: value} and type(meant[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run 03", "no chapter 03. Chapters: 02_second, 01_first"),
+        ("run 01_frist", "no chapter 01_frist; did you mean 01_first?"),
+        ("run {tmp}/02_second.ipynb", "no chapter "),
+        ("refresh 2 seven", "no chapter seven"),
+        ("run 02 -p N 3", "N is not a parameter of this chapter"),
+        ("run 02 -p targets faces", "did you mean target? Parameters: n, eps, target, fast"),
+        ("run 02 -y eps", "parameters are given as NAME: VALUE, not as 'eps'"),
+        ("run 02 -y {{", "while parsing"),
+        ("run 02 -y {{1:\\ 2}}", "1 is not a parameter"),
+        ("run 02 -f nofile.yml", "No such file or directory: 'nofile.yml'"),
+        ("run 02 -o {clone}/chapters/01_first.ipynb", "among the book's chapters"),
+        ("run 02 -o out.txt", "must be a file that ends in .ipynb"),
+        ("run 02 -o {clone}/data.ipynb", "data: choose another"),
+        ("run", "Missing argument 'CHAPTER'"),
+        ("fly", "No such command 'fly'"),
+    ],
+)
+def test_bad_input_starts_nothing(clone, capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.setattr(execution.papermill, "execute_notebook", None)
+    shutil.copy(clone / "chapters" / "02_second.ipynb", tmp_path)
+    words = [word.replace("\\ ", " ") for word in re.split(r"(?<!\\) ", arguments)]
+    assert book.main([word.format(tmp=tmp_path, clone=clone) for word in words]) == 1
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_broken_book_is_named(clone, capsys):
+    path = clone / "chapters" / "01_first.ipynb"
+    change(path, lambda nb: nb.cells.pop(1))
+    assert book.main(["run", "1", "-p", "n", "3"]) == 1
+    assert "n is not a parameter of this chapter" in capsys.readouterr().err
+    path.write_text("<<<<<<< HEAD")
+    assert book.main(["refresh"]) == 1
+    assert "01_first.ipynb is not a notebook" in capsys.readouterr().err
+    path.unlink()
+    assert book.main(["publish"]) == 1
+    assert "_toc.yml names chapters/01_first, but there is no such page" in capsys.readouterr().err
+    (clone / "_toc.yml").write_text("root: intro\nchapters: 3\n")
+    assert book.main(["stale"]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ") and shown.err.count("\n") == 1 and shown.out == ""
+    assert ran(clone) in ([], ["second"])
+
+
+def pretend(monkeypatch, during=lambda: None):
+    def execute(nb, name, root, **_):
+        during()
+        return nb, 61.0
+
+    monkeypatch.setattr(execution, "execute", execute)
+
+
+def test_stale_when_code_changes_not_when_a_comment_does(clone, monkeypatch):
+    pretend(monkeypatch)
+    assert book.main(["refresh"]) == 0 and publishing.stale(clone) == []
+    toy = clone / "lib" / "toy.py"
+    toy.write_text(toy.read_text() + "\n# a comment\n")
+    assert publishing.stale(clone) == []
+    toy.write_text(toy.read_text().replace("2 * x", "x + x"))
+    assert publishing.stale(clone) == ["02_second", "01_first"]
+
+
+def test_a_chapter_edited_while_it_runs_is_not_overwritten(clone, monkeypatch, capsys):
+    path = clone / "chapters" / "02_second.ipynb"
+    pretend(monkeypatch, lambda: change(path, lambda nb: nb.cells[-1].update(source="edited")))
+    assert book.main(["refresh", "02"]) == 1
+    assert "02_second or lib was edited while it ran" in capsys.readouterr().err
+    assert notebooks.read(path).cells[-1].source == "edited"
+
+
+def test_kept_chapters_of_other_versions_or_damaged_are_executed_again(clone, monkeypatch):
+    calls = []
+    pretend(monkeypatch, lambda: calls.append(1))
+    monkeypatch.setattr(pages, "build", lambda folder, *options: (folder, ""))
+    for expected in (2, 2):
+        publishing.publish(clone)
+        assert len(calls) == expected
+    (clone / "_build" / "executed" / "01_first.ipynb").write_text("{")
+    publishing.publish(clone)
+    assert len(calls) == 3
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "4.0"})
+    publishing.publish(clone)
+    assert len(calls) == 5
+    publishing.publish(clone, again=True)
+    assert len(calls) == 7
+
+
+def test_progress_tells_the_time_expected(capsys, monkeypatch):
+    nb = chapter("One", "1", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with execution.Progress("01_first", nb, expected=190) as progress:
+        progress.notebook_starts(nb)
+        progress.bar.start_t -= 62
+        for index, cell in enumerate(nb.cells):
+            progress.cell_starts(cell, index)
+        progress.bar.refresh()
+    assert progress.place == " in cell 3 of 3, '1'"
+    shown = capsys.readouterr().err
+    assert shown.startswith("01_first: 3 cells, about 03:10\n")
+    assert "01_first: cell 3 of 3, 01:02 of about 03:10" in shown
+    assert shown.endswith("01_first: done in 00:00\n")
+
+
+def test_normalising_twice_changes_nothing(tmp_path):
+    link = {"model_name": "LinkModel", "state": {"source": ["IPY_MODEL_" + "a" * 32, "value"]}}
+    state = {"f" * 32: {"model_name": "X", "state": {}}, "a" * 32: link}
+    nb = chapter("One", "1")
+    nb.metadata["widgets"] = {notebooks.STATE: {"state": state}}
+    nb.cells[-1].execution_count = 7
+    nb.cells[-1].outputs = [
+        v4.new_output("display_data", {notebooks.VIEW: {"model_id": "f" * 32}}),
+    ]
+    once = notebooks.normalised(nb)
+    assert once.cells[-1].execution_count == 1
+    assert once.cells[-1].outputs[0].data[notebooks.VIEW]["model_id"] == f"{1:032x}"
+    models = once.metadata["widgets"][notebooks.STATE]["state"]
+    assert models[f"{2:032x}"]["state"]["source"][0] == f"IPY_MODEL_{2:032x}"
+    assert notebooks.normalised(once) == once
+    notebooks.seal(once, "mark")
+    notebooks.write(once, tmp_path / "new" / "x.ipynb")
+    assert notebooks.sealed(notebooks.read(tmp_path / "new" / "x.ipynb"), "mark")
+    assert not notebooks.sealed(once, "other mark")
+
+
+def test_the_names_of_outputs_tell_runs_apart():
+    assert rerun.slug({}) == "defaults"
+    assert rerun.slug({"n": 1, "target": "faces"}) == "n=1,target=faces"
+    assert rerun.slug({"target": "a/b"}) != rerun.slug({"target": "a b"})
+    assert "/" not in rerun.slug({"target": "../" * 100}) and len(rerun.slug({"x": "y" * 999})) < 99
+
+
+def test_the_device_is_what_the_chapter_glued():
+    glue = {notebooks.GLUED: "'cuda'"}, {"scrapbook": {"name": "device"}}
+    nb = v4.new_notebook(cells=[v4.new_code_cell("glue")])
+    nb.cells[0].outputs = [v4.new_output("display_data", glue[0], metadata=glue[1])]
+    assert notebooks.glued(nb, "device") == "cuda" and notebooks.glued(nb, "other") == ""

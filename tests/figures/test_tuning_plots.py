@@ -1,0 +1,84 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.figures import plots, tuning_plots
+
+AMONG = (NATURAL, Constraint("l2", 0.25), UNTRAINED)
+
+
+@pytest.fixture
+def ax():
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def frame(x, values):
+    rows = [(c, v, 0.1 * i + 0.01 * j) for i, c in enumerate(AMONG) for j, v in enumerate(values)]
+    found = pd.DataFrame(rows, columns=["constraint", x, "mean"])
+    return found.assign(low=found["mean"] - 0.02, high=found["mean"] + 0.05)
+
+
+def test_curves_along_the_epochs(ax):
+    data = frame("epoch", [1, 10, 150])
+    assert tuning_plots.against_epoch(data, ax) is ax
+    for constraint, line in zip(AMONG, ax.lines, strict=True):
+        part = data[data["constraint"] == constraint]
+        assert line.get_label() == str(constraint)
+        assert line.get_xdata().tolist() == [1, 10, 150]
+        assert line.get_ydata().tolist() == pytest.approx((100 * part["mean"]).tolist())
+    assert ax.get_xscale() == "log"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "10", "150"]
+    assert len(ax.get_xticks(minor=True)) == 0
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_all_blocks_come_last(ax, zero):
+    data = frame("unfrozen_blocks", [-1, 0, 2]).sample(frac=1, random_state=0)
+    tuning_plots.against_depth(data, ax, zero=zero)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "2", "all"]
+    drawn = {container.get_label(): container for container in ax.containers}
+    assert list(drawn) == ["natural", "ℓ2 0.25", "untrained"]
+    for place, (constraint, container) in enumerate(zip(AMONG, drawn.values(), strict=True)):
+        line, caps, (whiskers,) = container
+        assert not caps and line.get_linewidth() == whiskers.get_linewidth()[0] == 1
+        part = data[data["constraint"] == constraint].set_index("unfrozen_blocks").loc[[0, 2, -1]]
+        assert line.get_ydata().tolist() == pytest.approx((100 * part["mean"]).tolist())
+        # Side by side, and nearest to the mark they belong to.
+        assert line.get_xdata().tolist() == pytest.approx([i + 0.1 * (place - 1) for i in range(3)])
+        ends = [segment[:, 1].tolist() for segment in whiskers.get_segments()]
+        expected = [[100 * low, 100 * high] for low, high in part[["low", "high"]].to_numpy()]
+        assert ends == [pytest.approx(pair) for pair in expected]
+    marks = [line for line in ax.lines if list(line.get_ydata()) == [0, 0]]
+    assert len(marks) == zero
+    assert drawn["natural"][0].get_color() == plots.DARK
+
+
+def test_depths_that_not_all_have_are_marked_one_by_one(ax):
+    rows = [(NATURAL, 0, 0.5), (NATURAL, -1, 0.9), (NATURAL, 2, 0.7), (UNTRAINED, -1, 0.8)]
+    few = pd.DataFrame(rows, columns=["constraint", "unfrozen_blocks", "mean"])
+    few = few.assign(low=few["mean"] - 0.1, high=few["mean"] + 0.05)
+    tuning_plots.against_depth(few, ax, joined=False)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "2", "all"]
+    (natural, caps, _), (untrained, _, _) = (container.lines for container in ax.containers)
+    assert natural.get_linestyle() == "None" and len(caps) == 2
+    assert np.round(np.asarray(natural.get_xdata(), float)).tolist() == [0, 1, 2]
+    assert natural.get_ydata().tolist() == [50, 70, 90]
+    assert untrained.get_xdata()[0] > natural.get_xdata()[2]
+
+
+def test_one_depth_one_epoch_and_one_draw(ax):
+    once = pd.DataFrame({"constraint": [UNTRAINED], "mean": [0.5], "low": np.nan, "high": np.nan})
+    tuning_plots.against_depth(once.assign(unfrozen_blocks=-1), ax)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["all"]
+    tuning_plots.against_epoch(once.assign(epoch=3), plt.subplots()[1]).figure.canvas.draw()
+    ax.figure.canvas.draw()
+    line, _, (whiskers,) = ax.containers[0].lines
+    assert line.get_ydata().tolist() == [50]
+    assert not any(len(segment) for segment in whiskers.get_segments())

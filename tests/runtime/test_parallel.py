@@ -1,0 +1,121 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+import torch
+
+from lib.runtime import parallel
+from lib.runtime.parallel import each
+
+
+def where(value, **_):
+    """Say in which process, with how many threads, a value was doubled."""
+    return 2 * value, os.getpid(), torch.get_num_threads()
+
+
+def fails(value):
+    raise ValueError(f"no {value}")
+
+
+calls = [{"value": v} for v in range(5)]
+
+
+def test_several_processes_of_one_thread_in_the_order_of_the_calls():
+    found = each(where, iter(calls), label="doubled", workers=2)
+    assert [value for value, *_ in found] == [0, 2, 4, 6, 8]
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert {threads for *_, threads in found} == {1}
+    with pytest.raises(ValueError, match=r"no \d"):
+        each(fails, calls, label="failed", workers=2)
+
+
+@pytest.mark.parametrize("given", [calls, calls[:1]])
+def test_a_single_worker_is_this_process_and_leaves_its_threads_alone(given):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        found = each(where, given, label="doubled", workers=1)
+        assert {process for _, process, _ in found} == {os.getpid()}
+        assert {count for *_, count in found} == {1}
+        with pytest.raises(ValueError, match="no 0"):
+            each(fails, given, label="failed", workers=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("device", ["cuda", torch.device("cuda", 0), "mps"])
+def test_on_another_device_one_after_another_here(device):
+    threads = torch.get_num_threads()
+    found = each(where, calls, label="doubled", device=device, workers=4)
+    assert found == [(2 * v, os.getpid(), threads) for v in range(5)]
+
+
+def test_no_calls():
+    assert each(where, [], label="nothing") == []
+
+
+def test_progress_in_a_notebook_is_one_display(monkeypatch):
+    said = []
+
+    class Line:
+        def update(self, data, **_):
+            said.append(data["text/plain"])
+
+    def display(data, **options):
+        assert options == {"raw": True, "display_id": True}
+        said.append(data["text/plain"])
+        return Line()
+
+    shell = types.SimpleNamespace(kernel="a kernel")
+    monkeypatch.setattr(parallel, "get_ipython", lambda: shell)
+    monkeypatch.setattr(parallel, "display", display)
+    each(where, calls[:2], label="doubled", workers=1)
+    assert said == ["doubled: 0 of 2", "doubled: 1 of 2", "doubled: 2 of 2"]
+    assert each(where, [], label="nothing") == [] and len(said) == 3
+
+
+def test_no_bar_where_nobody_looks(capsys):
+    import ipykernel  # noqa: F401  that it is imported does not make a notebook
+
+    each(where, calls[:2], label="doubled", workers=1)
+    assert capsys.readouterr() == ("", "")
+
+
+def sleeps(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(120)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
+        "from lib.runtime.parallel import each; from test_parallel import sleeps\n"
+        f"each(sleeps, [{{'folder': pathlib.Path({str(tmp_path)!r})}}] * 2, label='x', workers=2)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert within(60, lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert within(20, lambda: not any(map(alive, workers)))
+
+
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def within(seconds, happens):
+    """Wait for something to happen."""
+    end = time.monotonic() + seconds
+    while not happens() and time.monotonic() < end:
+        time.sleep(0.2)
+    return happens()

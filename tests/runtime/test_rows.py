@@ -1,0 +1,277 @@
+"""Rows that are kept: found again by what determines them, whole after a kill, never mixed."""
+
+import functools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from lib import microcosm
+from lib.attacks import L2
+from lib.constraint import Constraint
+from lib.runtime import provenance, rows
+from lib.runtime.parallel import each
+from lib.runtime.rows import Job, collect
+from lib.zoo import models
+
+TESTS = Path(__file__).resolve().parent
+
+
+def measured(value, folder, half=0.5):
+    """Say a number that needs all its digits, and leave a trace of having been called."""
+    with (folder / "calls").open("a") as trace:
+        trace.write(f"{value}\n")
+    return pd.DataFrame({"value": [value, value], "third": [value / 3, half], "none": float("nan")})
+
+
+def slow(value, folder):
+    if value == 2:
+        (folder / "waiting").touch()
+        time.sleep(120)
+    return measured(value, folder)
+
+
+def various(folder):
+    """Return values of every kind that a row holds."""
+    texts = {"text": "ε < 'a', \"b\"\n\u2028c", "nothing": None, "true": True, "huge": 2**70}
+    numbers = {"nan": float("nan"), "inf": -math.inf, "tiny": 5e-324, "whole": 3.0, "int": 3}
+    return [texts | numbers, {"text": "NaN", "true": False}]
+
+
+def nothing(folder):
+    measured(0, folder)
+    return []
+
+
+def calls_of(folder):
+    file = folder / "calls"
+    return file.read_text().split() if file.exists() else []
+
+
+def jobs(folder, values=(1, 2, 3), function=measured):
+    return [Job(function, {"value": v, "folder": folder}, {"source": f"s{v}"}) for v in values]
+
+
+def test_rows_are_those_without_a_file_and_calls_are_made_once(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    plain = collect(jobs(tmp_path), label="plain")
+    assert list(plain["source"]) == ["s1", "s1", "s2", "s2", "s3", "s3"]
+    first = collect(jobs(tmp_path), label="first", file=str(file))
+    again = collect(jobs(tmp_path), label="again", file=str(file))
+    assert sorted(calls_of(tmp_path)) == ["1", "1", "2", "2", "3", "3"]
+    for found in (first, again):
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+    more = collect(jobs(tmp_path, (4, 1, 4)), label="more", file=str(file))
+    assert calls_of(tmp_path)[6:] == ["4"]  # equal jobs are one call
+    assert list(more["value"]) == [4, 4, 1, 1, 4, 4]
+
+
+def test_values_keep_their_types(tmp_path):
+    file = str(tmp_path / "rows.jsonl")
+    job = [Job(various, {"folder": tmp_path}, {"seed": 0})]
+    plain, first = collect(job, label="x"), collect(job, label="x", file=file)
+    again = collect(job, label="x", file=file)
+    for found in (first, again):
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+        assert list(map(type, found.iloc[0])) == list(map(type, plain.iloc[0]))
+    assert first["text"][1] == "NaN" and first["seed"].dtype == int and first["tiny"][0] > 0
+
+
+def test_a_row_is_a_dict_and_arguments_need_no_names(tmp_path):
+    one = collect([Job(dict, {"a": 1}, {"b": 2})], label="x")
+    assert one.to_dict("records") == [{"b": 2, "a": 1}]
+    two = collect([Job(measured, {"half": 1.0}, {}, (6, tmp_path))], label="x")
+    assert list(two["third"]) == [2.0, 1.0]
+
+
+def test_a_call_without_rows_does_no_harm(tmp_path):
+    file = str(tmp_path / "rows.jsonl")
+    some = [Job(nothing, {"folder": tmp_path}, {}), *jobs(tmp_path, (1,))]
+    for _ in range(2):
+        assert list(collect(some, label="x", file=file)["value"]) == [1, 1]
+    assert collect(some[:1], label="x", file=file).empty
+
+
+def test_every_row_says_what_it_was_measured_on(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    collect(jobs(tmp_path), label="an experiment", file=str(file), noted={"source_data": "drawn"})
+    found = rows.read(file)
+    assert set(found["source_data"]) == {"drawn"} and found["call"].nunique() == 3
+    assert set(found["experiment"]) == {"an experiment"}
+    for column, value in provenance.versions().items():
+        assert set(found[column]) == {value}
+    assert {"date", "commit", "device", "code", "source", "third"} <= set(found.columns)
+    assert sorted(found["value"]) == [1, 1, 2, 2, 3, 3]
+    assert list(pd.read_json(file, lines=True)["value"]) == list(found["value"])
+
+
+def test_after_a_kill_the_rows_of_finished_calls_are_there(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    code = (
+        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "import test_rows as t; from lib.runtime import rows\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"rows.collect(t.jobs(folder, (1, 2, 3), t.slow), label='x', file={str(file)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not ((tmp_path / "waiting").exists() and file.exists()):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert "1" in calls_of(tmp_path) and set(rows.read(file)["value"]) >= {1}
+
+
+def test_a_call_that_a_kill_cut_anywhere_is_made_again(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    plain = collect(jobs(tmp_path, (1, 2)), label="x")
+    for value in (1, 2):  # in this order
+        collect(jobs(tmp_path, (value,)), label="x", file=str(file))
+    whole = file.read_bytes()
+    second = whole.index(whole.splitlines(keepends=True)[2])  # where the second call begins
+    for cut in sorted({second + 1, second + 2, second + 3, len(whole) - 30, len(whole) - 2}):
+        file.write_bytes(whole[:cut])
+        before = len(calls_of(tmp_path))
+        assert set(rows.read(file)["source"]) == {"s1"}
+        found = collect(jobs(tmp_path, (1, 2)), label="x", file=str(file))
+        assert calls_of(tmp_path)[before:] == ["2"]
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+        assert len(rows.read(file)) == 4
+    # Only the end of the last line is missing: nothing is lost, and the next call begins a line.
+    file.write_bytes(whole[:-1])
+    assert len(collect(jobs(tmp_path, (1, 2, 3)), label="x", file=str(file))) == 6
+    assert calls_of(tmp_path)[-1] == "3" and len(rows.read(file)) == 6
+
+
+def test_jobs_that_share_a_file_lose_nothing(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    calls = [
+        {"job": job, "path": file, "about": {"call": str(i // 2), "code": "c"}}
+        for i, job in enumerate(jobs(tmp_path, [v // 2 for v in range(24)]))
+    ]
+    each(rows._run_and_keep, calls, label="jobs", workers=3)
+    assert len(calls_of(tmp_path)) == 24  # two processes made each call; one of them was faster
+    assert sorted(rows.read(file)["value"]) == sorted([*range(12)] * 2)
+
+
+def test_two_runs_at_once_write_each_call_once(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    code = (
+        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "import test_rows as t; from lib.runtime import rows\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"found = rows.collect(t.jobs(folder, range(6)), label='x', file={str(file)!r})\n"
+        "print(list(found['value']))"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in "ab"]
+    said = {run.communicate(timeout=120)[0].decode().strip() for run in runs}
+    assert said == {str([v for v in range(6) for _ in "ab"])}
+    assert len(file.read_text().splitlines()) == 12
+
+
+def test_rows_of_other_code_are_not_mixed_in(tmp_path, monkeypatch):
+    file = tmp_path / "rows.jsonl"
+    monkeypatch.setattr(rows, "_code", lambda function: "here 1")
+    collect(jobs(tmp_path), label="rows", file=str(file))
+    monkeypatch.setattr(rows, "_code", lambda function: "elsewhere 2")  # may share the file
+    assert len(collect(jobs(tmp_path), label="rows", file=str(file))) == 6
+    monkeypatch.setattr(rows, "_code", lambda function: "here 3")
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"other code.*name another"):
+        collect(jobs(tmp_path), label="rows", file=str(file))
+    assert file.read_bytes() == before and len(calls_of(tmp_path)) == 6
+
+
+def test_the_code_is_that_of_the_functions_module_and_of_all_it_imports():
+    module, code = rows._code(functools.partial(functools.partial(L2), 0.5)).split(" ")
+    assert module == "attacks" and code == rows.fingerprint.code("attacks")[:12]
+    assert rows._code(measured) == __name__
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b\n1,2\n",
+        '{"a": 1}\n',
+        "[1, 2]\n",
+        '"call"\n',
+        "7\n",
+        '{"call": "1", "code": "x"}\n',
+        "{not json}\n",
+        "call code rows_of_call\n",
+    ],
+)
+def test_a_file_of_something_else_is_left_alone(tmp_path, content):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(content)
+    for use in (rows.check, rows.read, lambda f: collect(jobs(tmp_path), label="x", file=f)):
+        with pytest.raises(ValueError, match="no rows of this book"):
+            use(str(file))
+    assert file.read_text() == content and not calls_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.csv", "no/rows.jsonl", "folder.jsonl"])
+def test_a_file_that_cannot_take_rows(tmp_path, name):
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    for use in (rows.check, lambda f: collect(jobs(tmp_path), label="x", file=f)):
+        with pytest.raises(ValueError, match=r"name a \.jsonl file"):
+            use(str(tmp_path / name))
+    assert not calls_of(tmp_path) and (tmp_path / "rows.csv").read_text() == "a,b\n"
+
+
+def test_a_new_or_an_empty_file_can_take_rows(tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    for name in ("empty.jsonl", "new.jsonl"):
+        assert rows.check(str(tmp_path / name)) == tmp_path / name
+        assert rows.read(tmp_path / name).empty
+
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: int
+    prepare: object = None
+
+
+def test_what_determines_a_result_tells_it_from_others():
+    told = rows.identity
+    net, images = models.build("small_resnet", 10, seed=0), microcosm.draw(4, 0)
+    same = models.build("small_resnet", 10, seed=0)
+    assert told(net) == told(same) and told(images) == told(microcosm.draw(4, 0))
+    assert told(models.build("small_resnet", 10, seed=1)) != told(net)
+    same.normalise.set(0.4, 0.25)  # not in the state dict, yet it decides what comes out
+    assert told(same) != told(net)
+    assert told(images) != told(microcosm.draw(4, 1))
+    assert told({"n": 20, "seeds": range(2)}) == told({"n": 20, "seeds": range(0, 2)})
+    assert told({"n": 20}) != told({"n": 40}) and told([1, 2]) != told([2, 1])
+    attack = functools.partial(L2, 0.5)
+    assert told(attack) != told(functools.partial(L2, 0.25)) and told(L2(0.5)) != told(L2(0.25))
+    assert told(torch.ones(2)) != told(torch.ones(2, dtype=torch.float64))
+    assert told(torch.ones(2, dtype=torch.bfloat16)) == told(torch.ones(2, dtype=torch.bfloat16))
+    assert told(Settings(3, net)) == told(Settings(3, models.build("small_resnet", 10, seed=0)))
+    assert told(Settings(3, net)) != told(Settings(3, same)) != told(Settings(4, same))
+    assert told(Constraint("l2", 0.5)) != told(Constraint("linf", 0.5))
+    assert told(torch.relu) != told(torch.sigmoid)
+
+
+def test_what_cannot_be_told_is_refused():
+    for value in (object(), lambda: 0, {"x": os}, [{1, 2}], L2(0.5).project):
+        with pytest.raises(TypeError, match="cannot be told"):
+            rows.identity(value)
+
+
+def test_a_line_is_a_row_as_it_stands(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    collect(jobs(tmp_path, (1,)), label="ε", file=str(file))
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    assert first["value"] == 1 and first["rows_of_call"] == 2 and math.isnan(first["none"])
+    assert first["code"] == __name__ and first["experiment"] == "ε"

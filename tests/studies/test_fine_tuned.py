@@ -1,0 +1,61 @@
+"""Head starts by hand, when a source is where another ends, and networks that are attacked."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import microcosm
+from lib.attacks import L2
+from lib.constraint import NATURAL, Constraint
+from lib.networks import small_network
+from lib.studies import fine_tuned
+from lib.training import accuracy, robust_accuracy
+
+ROBUST = Constraint("l2", 0.5)
+
+
+def curves_of(natural, robust):
+    """Make rows of accuracies after epochs 1, 5 and 9, a line of them for each seed."""
+    return pd.DataFrame(
+        {"constraint": name, "source_seed": seed, "subset_seed": 10 * seed + 1}
+        | {"epoch": epoch, "clean_accuracy": accuracy}
+        for name, lines in ((NATURAL, natural), (ROBUST, robust))
+        for seed, line in enumerate(lines)
+        for epoch, accuracy in zip((1, 5, 9), line, strict=True)
+    )
+
+
+def test_a_source_that_is_better_by_the_same_at_each_epoch_has_no_head_start():
+    curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.3, 0.6, 0.8], [0.4, 0.5, 0.7]])
+    (row,) = fine_tuned.head_start(curves, 1).to_dict("records")
+    assert row["constraint"] == ROBUST and row["seeds"] == 2
+    assert [row[name] for name in ("mean", "low", "high")] == pytest.approx([0, 0, 0])
+
+
+def test_a_head_start_is_the_early_difference_minus_the_last():
+    curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.4, 0.7, 0.7], [0.6, 0.6, 0.6]])
+    by_hand = [(0.7 - 0.4) - (0.7 - 0.6), (0.6 - 0.3) - (0.6 - 0.5)]
+    (row,) = fine_tuned.head_start(curves, 5).to_dict("records")
+    assert row["mean"] == pytest.approx(np.mean(by_hand))
+
+
+def test_the_first_epoch_is_named_and_a_pair_that_never_reaches_has_none():
+    curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.5, 0.6, 0.7], [0.1, 0.2, 0.4]])
+    reached = fine_tuned.first_reached(curves.sample(frac=1, random_state=0), ROBUST)
+    assert reached[0, 1] == 5 and np.isnan(reached[1, 11]) and len(reached) == 2
+    assert (fine_tuned.first_reached(curves, NATURAL) == 9).all()
+
+
+def test_networks_are_measured_without_attack_and_in_each_ball():
+    images = microcosm.draw(20, 0)
+    network = small_network("small_resnet", len(images.classes)).eval()
+    measures = fine_tuned.attacks(images, [0.5, 0.25], steps=2)
+    assert list(measures) == ["no attack", "ℓ2 0.25", "ℓ2 0.5"]
+    found = {name: measure(network) for name, measure in measures.items()}
+    assert found["no attack"] == accuracy(network, images)
+    assert found["ℓ2 0.5"] == robust_accuracy(network, images, L2(0.5), steps=2)
+
+    rows = pd.DataFrame([{"source_seed": 3, "clean_accuracy": 0.5, **found}])
+    long = fine_tuned.by_attack(rows, measures)
+    assert dict(zip(long["attack"], long["robust_accuracy"], strict=True)) == found
+    assert (long["source_seed"] == 3).all() and (long["clean_accuracy"] == 0.5).all()
