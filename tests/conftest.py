@@ -54,24 +54,10 @@ def robust(trained):
 
 @pytest.fixture(scope="session")
 def exact(natural):
-    """The natural network in float64 behind float32 pixels.
+    """The natural network, in float64."""
+    from in_double import InDouble
 
-    In float32 the last bits of a convolution hang on the size of the batch and on the processor,
-    and what is near a boundary may fall on either side of it.
-    """
-    import copy
-
-    import torch
-
-    class InDouble(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = copy.deepcopy(natural).double()
-
-        def forward(self, x):
-            return self.inner(x.double())
-
-    return InDouble().eval()
+    return InDouble(natural).eval()
 
 
 @pytest.fixture
