@@ -67,6 +67,7 @@ def pgd(
     steps: int,
     alpha: float | Sequence[float] | None = None,
     random_start: bool = True,
+    restarts: int = 1,
     seed: int = 0,
 ) -> Tensor:
     """Search the ball around each image for the point of highest loss.
@@ -77,23 +78,30 @@ def pgd(
     mode, left in its own. x: float (N, C, H, W) in [0, 1]. y: int64 (N,).
     steps: gradient steps, 0 or more. alpha: step size in pixels, the same
     for all steps or one for each; None is 2.5 · eps / steps. random_start:
-    begin at a random point of the ball, drawn by `seed`, else at x.
+    begin at a random point of the ball, else at x. restarts: independent
+    searches; of each image the worst case is kept: a misclassified point
+    before any other, then the higher loss. seed: of the random starts.
 
     Returns x_adv, float (N, C, H, W), inside the ball and [0, 1].
-    Raises ValueError for steps < 0, alpha < 0, a number of alphas other
-    than that of steps, or pixels outside [0, 1].
+    Raises ValueError for steps < 0, restarts < 1, alpha < 0, a number of
+    alphas other than that of steps, or pixels outside [0, 1].
     """
+    if restarts < 1:
+        raise ValueError(f"restarts is {restarts}; allowed are 1 and more")
     alphas = _step_sizes(x, ball, steps, alpha)
+    generator, worst = torch.Generator().manual_seed(seed), None
     with evaluating(model):
-        delta = torch.zeros_like(x)
-        if random_start:
-            delta = ball.random_start(x, torch.Generator().manual_seed(seed))
-        x_adv = (x + delta).clamp(0, 1)
-        for size in alphas:
-            gradient = input_gradient(model, x_adv, y)
-            delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
+        for _ in range(restarts):
+            delta = ball.random_start(x, generator) if random_start else torch.zeros_like(x)
             x_adv = (x + delta).clamp(0, 1)
-    return x_adv
+            for size in alphas:
+                gradient = input_gradient(model, x_adv, y)
+                delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
+                x_adv = (x + delta).clamp(0, 1)
+            if restarts == 1:
+                return x_adv
+            worst = _worse(worst, (x_adv, *_badness(model, x_adv, y)))
+    return worst[0]
 
 
 def survives(
@@ -151,6 +159,25 @@ def check_pixels(x: Tensor) -> None:
     if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
         low, high = float(x.min()), float(x.max())
         raise ValueError(f"pixels run from {low:.3g} to {high:.3g}; expected them in [0, 1]")
+
+
+@torch.no_grad()
+def _badness(model, x, y):
+    """Tell of each image whether it is misclassified, bool (N,), and its cross-entropy (N,)."""
+    logits = model(x)
+    return logits.argmax(1) != y, cross_entropy(logits, y, reduction="none")
+
+
+def _worse(kept, found):
+    """Keep of each image the worse of two searches, each (x_adv, misclassified, loss)."""
+    if kept is None:
+        return found
+    (_, lost, loss), (_, lost_found, loss_found) = kept, found
+    better = (lost_found & ~lost) | ((lost_found == lost) & (loss_found > loss))
+    return tuple(
+        torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)
+        for old, new in zip(kept, found, strict=True)
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from lib.tuning import Recipe, freeze_below, fresh_views, outputs, tune
 
 
 def transfer(
-    network: nn.Module,
+    source: nn.Module,
     target: tuple[Images, Images],
     *,
     n: int | Sequence[int],
@@ -37,9 +37,9 @@ def transfer(
     blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: what is recorded on the way decides
     nothing. The frozen trunk runs once an image that is trained on or tested, and its output is
-    kept, as float32 on the network's device.
+    kept, as float32 on the source's device.
 
-    network: left unchanged; its device is used. target: training and test images. n: number of
+    source: left unchanged; its device is used. target: training and test images. n: number of
     training images, or several. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
     (everything). seeds: each chooses a subset of the target (the same for every source), the
     head's initial weights and the batches; one number or several. augment: "none" or "paper", how
@@ -67,7 +67,7 @@ def transfer(
     draws = _as_list(seeds)
     chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in _as_list(n)}
     used = torch.cat([members.flatten() for members in chosen.values()]).unique()
-    above, below_test, below = _run_trunk(network, unfrozen_blocks, target, used, augment, views)
+    above, below_test, below = _run_trunk(source, unfrozen_blocks, target, used, augment, views)
     rows = []
     for size, members in chosen.items():
         accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
@@ -81,12 +81,12 @@ def transfer(
             how,
             seeds=draws,
             views=views or 1,
-            prepare=None if views else fresh_views(network, unfrozen_blocks, train, steps),
+            prepare=None if views else fresh_views(source, unfrozen_blocks, train, steps),
             evaluate=partial(_score, accuracies, below_test, test.y),
             evaluate_at=recorded,
         )
         for tail, fitted in tails:
-            whole = join(network, unfrozen_blocks, tail) if measures else None
+            whole = join(source, unfrozen_blocks, tail) if measures else None
             measured = {column: measure(whole) for column, measure in (measures or {}).items()}
             ended.append({"train_accuracy": fitted, **measured})
         settings = {"n_train": size, "unfrozen_blocks": unfrozen_blocks, **asdict(how)}
