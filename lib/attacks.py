@@ -101,7 +101,7 @@ def pgd(
             if restarts == 1:
                 return x_adv
             worst = _worse(worst, (x_adv, *_badness(model, x_adv, y)))
-    return worst[0]
+    return worst[0]  # type: ignore[index]
 
 
 def survives(

@@ -386,3 +386,34 @@ def test_autoattack_finds_hardly_more(source, ball):
     # Searches of like strength differ by 0.6 points over training seeds, on so many images.
     assert abs(ours - theirs) <= 0.03
     assert 0.5 < theirs < training.accuracy(source, images) - 0.05
+
+
+class Scripted(nn.Module):
+    """Says what it is told to, whatever it is shown, and remembers that."""
+
+    def __init__(self, *says):
+        super().__init__()
+        self.says, self.shown = list(says), []
+
+    def forward(self, x):
+        self.shown.append(x)
+        return self.says[len(self.shown) - 1]
+
+
+def test_restarts_keep_the_worst_case_of_each_image():
+    surely, barely = [0.0, 4.0, 0.0], [1.0, 1.1, 0.0]  # wrong; the class is 0
+    unsure, sure = [0.1, 0.0, 0.0], [3.0, 0.0, 0.0]
+    # The loss of an unsure right answer is higher than that of a barely wrong one.
+    loss = cross_entropy(torch.tensor([unsure, barely]), torch.tensor([0, 0]), reduction="none")
+    assert loss[0] > loss[1]
+    model = Scripted(
+        torch.tensor([barely, unsure, surely, sure, sure]),
+        torch.tensor([unsure, barely, barely, unsure, sure]),
+        torch.tensor([sure, sure, sure, sure, sure]),
+    )
+    x, y = torch.full((5, 3, 8, 8), 0.5), torch.zeros(5).long()
+    found = pgd(model, x, y, L2(0.1), steps=0, restarts=3)
+    for image, search in enumerate([0, 1, 0, 1, 0]):
+        assert torch.equal(found[image], model.shown[search][image])
+    with pytest.raises(ValueError, match="restarts is 0"):
+        pgd(model, x, y, L2(0.1), steps=0, restarts=0)

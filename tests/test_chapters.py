@@ -298,7 +298,7 @@ def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
     )  # fmt: skip
     rows = kept_rows.read(tmp_path / "rows.jsonl")
     assert set(rows["experiment"]) == {"bias", "cues", "phase", "transfer"}
-    assert "mixed textures" not in str([cell.get("outputs") for cell in cells_of(out)])
+    assert "natural, mixed textures" not in said(out)
     assert not faults(out)
 
 
@@ -314,7 +314,7 @@ def test_chapter_03_asks_checkpoints_about_published_stimuli(tmp_path):
         *flags({**arguments, "checkpoints": names, "unfrozen_blocks": 1}),
     )  # fmt: skip
     said = str([cell.get("outputs") for cell in cells_of(out)])
-    assert "ℓ2 3" in said and "cat" in said and "mixed textures" not in said
+    assert "ℓ2 3" in said and "cat" in said and "natural, mixed textures" not in said
     assert "shape alone" in said and not faults(out)
 
 
@@ -323,7 +323,11 @@ def test_chapter_06_sees_what_checkpoints_see(tmp_path):
     arguments = {**TINY_SOURCE, **TINY["06_features"], "n_matched": 4}
     out = executed(tmp_path, "06", *flags({**arguments, "checkpoints": names}))
     said = str([cell.get("outputs") for cell in cells_of(out)])
-    assert "ℓ∞ 4/255" in said and "judges of the texture" in said and "mixed textures" not in said
+    assert (
+        "ℓ∞ 4/255" in said
+        and "judges of the texture" in said
+        and "natural, mixed textures" not in said
+    )
     assert not faults(out)
 
 

@@ -197,14 +197,19 @@ def test_a_damaged_file_is_named_and_made_anew(folder, cache, decoding, suffix, 
 # A kill in the middle.
 
 KILLED = """
-import os, sys
+import os, sys, time
 from lib.datasets import decoded
 from pathlib import Path
 decoded.CACHE, decoded.BLOCK, read, left = Path(sys.argv[2]), 4, decoded.read_image, [10]
 
 def reading(file, size):
     left[0] -= 1
-    return os._exit(9) if left[0] < 0 else read(file, size)
+    while left[0] < 0:  # killed in the third block, once the two before it are written
+        lines = [line for file in decoded.CACHE.glob("*.journal") for line in file.open()]
+        if len(lines) == 3:
+            os._exit(9)
+        time.sleep(0.01)
+    return read(file, size)
 
 decoded.read_image, decoded.cpu_count = reading, lambda: 1
 from lib.datasets import load
