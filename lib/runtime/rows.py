@@ -68,7 +68,7 @@ def collect(
     if not file:
         found = each(Job.run, [{"self": job} for job in jobs], label=label, device=device)
         return pd.DataFrame([row for rows in found for row in rows])
-    path, seen = check(file), {}
+    path, seen = _path(file), {}
     codes = {job.function: _code(job.function) for job in jobs}
     marks = [_mark(job, codes[job.function], seen) for job in jobs]
     before = _read(path, codes.values())
@@ -100,10 +100,16 @@ def check(file: str) -> Path:
     Raises ValueError where it cannot: it does not end in .jsonl, lies in no folder there is, or
     holds something else.
     """
+    path = _path(file)
+    _read(path)
+    return path
+
+
+def _path(file):
+    """Return the path of a file whose name and place can take rows, or raise ValueError."""
     path = Path(file).expanduser()
     if path.suffix != ".jsonl" or path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{str(file)!r} cannot take rows; name a .jsonl file in a folder there is")
-    _read(path)
     return path
 
 

@@ -1,11 +1,7 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 

@@ -1,12 +1,7 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint
@@ -14,17 +9,6 @@ from lib.figures import cue_plots, plots
 from lib.figures.cue_plots import DECISIONS
 
 ROBUST = Constraint("l2", 0.5)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.subplots()[1]
 
 
 def test_each_conflict_is_framed_by_its_decision():

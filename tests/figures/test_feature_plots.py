@@ -1,23 +1,13 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 
 from lib.constraint import NATURAL, Constraint
 from lib.figures import feature_plots
 
 ROBUST = Constraint("l2", 0.5)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("titles", [None, ["a", "b", "c"]])

@@ -3,9 +3,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
@@ -16,17 +13,6 @@ LADDER = [*constraints([0.1, 0.25, 0.5], [2 / 255, 4 / 255]), UNTRAINED]
 LABELS = ["natural", "ℓ2 0.1", "ℓ2 0.25", "ℓ2 0.5", "ℓ∞ 2/255", "ℓ∞ 4/255", "untrained"]
 SIZES = [20, 40, 80, 160]
 STRONG = Constraint("l2", 0.5)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.subplots()[1]
 
 
 def frame(x="n_train", values=SIZES, among=LADDER):

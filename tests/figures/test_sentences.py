@@ -7,7 +7,6 @@ import random
 import re
 from pathlib import Path
 
-import matplotlib
 import nbformat
 import numpy as np
 import pandas as pd
@@ -16,12 +15,9 @@ import pytest
 import yaml
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
+from matplotlib import pyplot as plt
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.figures import sentences

@@ -1,10 +1,6 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint

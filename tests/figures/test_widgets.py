@@ -3,11 +3,7 @@ import html
 import re
 
 import ipywidgets
-import matplotlib
 import pytest
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 
 from lib.figures.widgets import slider
