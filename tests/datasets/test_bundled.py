@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from reading_sets import pixels
 
 from lib.datasets import load
-
-
-def pixels(images):
-    return [x.numpy().tobytes() for x in images.x]
 
 
 @pytest.mark.parametrize(

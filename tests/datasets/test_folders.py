@@ -3,6 +3,7 @@ import re
 import pytest
 import torch
 from PIL import Image
+from reading_sets import one_line, pixels
 
 from lib.datasets import load, reading
 
@@ -31,15 +32,6 @@ def folder(tmp_path):
         for i in range(10):
             save(root / name / f"{i}.png", (20 * i, 100 * c, 7))
     return root
-
-
-def pixels(images):
-    return [x.numpy().tobytes() for x in images.x]
-
-
-def one_line(error):
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_folder_without_a_split(folder):

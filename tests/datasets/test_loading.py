@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from reading_sets import one_line, pixels
 
 from lib import datasets, microcosm
 from lib.datasets import bundled, load
@@ -16,15 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def cache(empty_downloads):
     """A store of decoded images of this test alone."""
     return empty_downloads
-
-
-def pixels(images):
-    return [x.numpy().tobytes() for x in images.x]
-
-
-def one_line(error):
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # What is drawn.
