@@ -21,7 +21,7 @@ from lib.images import subset
 from lib.studies import pretrained
 from lib.training import accuracy, descend, pixels, thirds
 from lib.transfer import transfer
-from lib.tuning import Recipe, fit_heads, freeze_below
+from lib.tuning import Lessons, Recipe, fit_heads, freeze_below
 from lib.zoo import models
 
 SETTINGS = {"lr": 0.1, "batch_size": 128, "weight_decay": 5e-4}
@@ -75,7 +75,7 @@ def operations(source, unfrozen_blocks, size=32):
 def together(heads, features, y, epochs):
     """Train the heads side by side; return the mean training accuracy of their last epoch."""
     tails, recipe = [nn.Sequential(head) for head in heads], Recipe(epochs, **SETTINGS)
-    tuned = fit_heads(tails, features, y, recipe, seeds=range(len(heads)))
+    tuned = fit_heads(tails, Lessons(features, y, recipe, range(len(heads))))
     return statistics.fmean(share for _, share in tuned)
 
 

@@ -17,8 +17,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.measure import race, row
-from lib.datasets import decoded, load
-from lib.datasets.folders import list_files
+from lib.datasets import folders, load, store
 
 CLASSES = 10
 
@@ -54,13 +53,13 @@ def rows(quick=False):
     """Write a folder, load it, and measure loading it again; on all cores."""
     images, side, size, rounds = (60, 40, 32, 1) if quick else (10_000, 96, 32, 9)
     with tempfile.TemporaryDirectory() as temporary:
-        root, decoded.CACHE = Path(temporary, "set"), Path(temporary, "cache")
+        root, store.CACHE = Path(temporary, "set"), Path(temporary, "cache")
         make(root, images, side)
         once, first = race(
             {"peer": lambda: peer(root, size), "first": lambda: load(root, size=size)}, 1
         )
-        files, *_ = list_files(root, "train")
-        (stored,) = decoded.CACHE.glob("*.npy")
+        files = [file.path for file in folders.read(root).side("train")[0]]
+        (stored,) = store.CACHE.glob("*.npy")
         functions = {
             "files": lambda: read(files),
             "bytes": lambda: np.fromfile(stored, np.uint8),

@@ -2,16 +2,17 @@
 
 The peers follow every image to the end of its search. The library follows it no further once it
 is fooled, which saves most where the network is natural. All search from a random start and on
-batches of the same size. Rows "equal steps" take the peers' search, and results agree within 0.3
-points; random starts alone can differ by more. The others take the library's own step sizes, which
-find more errors, and results agree where it finds as many as the peer, but for 0.3 points.
+batches of the same size. Rows "the peers' search" climb the cross-entropy by equal steps, and
+results agree within 0.3 points; random starts alone can differ by more. The others take the
+library's own steps and loss, which find more errors, and results agree where it finds as many as
+the peer, but for 0.3 points.
 """
 
 import torch
 
 from benchmarks.measure import race, row
 from benchmarks.pgd import rivals
-from lib.attacks import L2, equal_steps, long_then_short
+from lib.attacks import L2, cross_entropy_of_each, equal_steps
 from lib.microcosm import draw
 from lib.networks import choose_device
 from lib.training import fit, pixels, robust_accuracy
@@ -42,13 +43,13 @@ def rows(quick=False):
         fit(model, train, epochs=1 if quick else 6, **settings)
         model.requires_grad_(False).eval()
 
-        def ours(step_sizes, model=model):
-            settings = {"steps": steps, "step_sizes": step_sizes, "batch_size": BATCH}
-            return robust_accuracy(model, test, ball, **settings)
+        def ours(model=model, **search):
+            return robust_accuracy(model, test, ball, steps=steps, batch_size=BATCH, **search)
 
+        theirs = {"step_sizes": equal_steps, "loss": cross_entropy_of_each}
         functions = {
-            "own steps": lambda ours=ours: ours(long_then_short),
-            "equal steps": lambda ours=ours: ours(equal_steps),
+            "own search": ours,
+            "the peers' search": lambda ours=ours, theirs=theirs: ours(**theirs),
         }
         for name, attack in rivals(model, ball, steps).items():
             functions[name] = lambda a=attack, model=model: by_peer(a, model, test)
@@ -56,11 +57,11 @@ def rows(quick=False):
         seconds, results = race(functions, rounds)
         few = max(0.003, 2 / n) + 1e-9  # of a quick run's images, one is more than 0.3 points
         aim = "≤ 0.5" if kind == "natural" else "≤ 1"
-        for way in ("own steps", "equal steps"):
+        for way in ("own search", "the peers' search"):
             what = f"robust accuracy, {kind} network, {n:,} images, {steps} steps, {way}"
             for name in ("torchattacks", "foolbox"):
                 above = results[way] - results[name]
-                agree = above <= few if way == "own steps" else abs(above) <= few
+                agree = above <= few if way == "own search" else abs(above) <= few
                 told = f"{results[way]:.1%}, {results[name]:.1%}"
                 times = seconds[way], seconds[name]
                 found.append(row(what, name, *times, aim, results=told, agree=agree))

@@ -6,8 +6,17 @@ import torch
 from torch import Tensor
 from torchvision import transforms
 
-POLICIES = ("none", "paper")
-"""What images can be shown by: as they are, or as Utrera et al. (2021) show them."""
+POLICIES = {
+    "none": (),
+    "crops": (transforms.RandomHorizontalFlip(),),
+    "paper": (
+        transforms.RandomHorizontalFlip(),
+        transforms.ColorJitter(0.25, 0.25, 0.25),
+        transforms.RandomRotation(2),
+    ),
+}
+"""How images are shown, by what follows a random crop: none leaves them as they are, crops turns
+half of them round, and paper does as Utrera et al. (2021)."""
 BATCH = 128
 
 
@@ -19,7 +28,7 @@ def is_grey(x: Tensor) -> bool:
 def check_policy(policy: str, views: int) -> None:
     """Raise ValueError for a policy or a number of views that there is not."""
     if policy not in POLICIES:
-        raise ValueError(f"augment is {policy!r}; allowed are {' and '.join(POLICIES)}")
+        raise ValueError(f"augment is {policy!r}; allowed are {', '.join(POLICIES)}")
     if views < 0 or (policy == "none" and views != 1):
         raise ValueError(
             f"views is {views} with augment {policy}; allowed are 1 without augmentation, and "
@@ -27,27 +36,27 @@ def check_policy(policy: str, views: int) -> None:
         )
 
 
-def one_view(x: Tensor, positions: Sequence[int] | Tensor, number: int, *, seed: int = 0) -> Tensor:
+def one_view(
+    x: Tensor,
+    positions: Sequence[int] | Tensor,
+    number: int,
+    *,
+    policy: str = "paper",
+    seed: int = 0,
+) -> Tensor:
     """Draw one random view of each image.
 
-    As the paper's fine-tuning does (Utrera et al., 2021): padded by 4 pixels and cropped at
-    random, flipped or not, brightness, contrast and saturation changed by up to 25 %, turned by
-    up to 2°.
+    Padded by 4 pixels, cropped at random, and flipped or not; as the paper's fine-tuning does
+    (Utrera et al., 2021), brightness, contrast and saturation changed by up to 25 %, too, and
+    turned by up to 2°.
 
-    x: uint8 (N, 3, H, W). positions: of the N images in their set. number: of the view. seed: an
-    image's view is drawn by this seed, its position and the number alone, whatever other images
-    are drawn beside it.
+    x: uint8 (N, 3, H, W). positions: of the N images in their set. number: of the view. policy:
+    "crops" or "paper". seed: an image's view is drawn by this seed, its position and the number
+    alone, whatever other images are drawn beside it.
 
     Returns uint8 of x's shape.
     """
-    draw = transforms.Compose(
-        [
-            transforms.RandomCrop(x.shape[-1], padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ColorJitter(0.25, 0.25, 0.25),
-            transforms.RandomRotation(2),
-        ]
-    )
+    draw = transforms.Compose([transforms.RandomCrop(x.shape[-1], padding=4), *POLICIES[policy]])
     drawn = torch.empty_like(x)
     with torch.random.fork_rng(devices=[]):
         for i, position in enumerate(positions):
@@ -58,11 +67,11 @@ def one_view(x: Tensor, positions: Sequence[int] | Tensor, number: int, *, seed:
     return drawn
 
 
-def all_views(x: Tensor, positions: Tensor, count: int, *, seed: int = 0) -> Iterator[Tensor]:
+def all_views(x: Tensor, positions: Tensor, count: int, **how) -> Iterator[Tensor]:
     """Yield the images at some positions in batches, uint8 (B, 3, H, W): view 0 of all, view 1, …
 
-    x: uint8 (N, 3, H, W). positions: int64 (n,). count, seed: how many views, and as in `one_view`.
+    x: uint8 (N, 3, H, W). positions: int64 (n,). count: of views. how: as in `one_view`.
     """
     for number in range(count):
         for part in positions.split(BATCH):
-            yield one_view(x[part], part, number, seed=seed)
+            yield one_view(x[part], part, number, **how)

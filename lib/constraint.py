@@ -1,10 +1,12 @@
 """What a network was trained under, as a value that names itself and knows its order."""
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import total_ordering
+from itertools import pairwise
 
-from lib.attacks import BALLS, Ball
+from lib.attacks import Ball
+from lib.kinds import KINDS, Kind
 
 
 @total_ordering
@@ -12,37 +14,40 @@ from lib.attacks import BALLS, Ball
 class Constraint:
     """What a network was trained under.
 
-    norm: "natural" (nothing), "l2" or "linf" (the worst case in such a ball); or, for a control or
-    a network of another origin, what it is called. eps: radius of the ball in pixels of [0, 1],
-    above 0; of all others 0.
+    name: "natural" (nothing), a kind of `lib.kinds` (l2, linf, …); or, for a control or a network
+    of another origin, what it is called. amount: of the kind, as its ball's radius in pixels of
+    [0, 1], above 0; of all others 0.
 
     As text it is its label, as figures and tables show it: natural, ℓ2 0.25, ℓ∞ 4/255. Sorted,
-    natural comes first, then ℓ2 and ℓ∞ balls of growing radius, the controls, and all others by
-    name. Raises ValueError for a radius that does not fit the norm.
+    natural comes first, then the kinds, each by growing amount, the controls, and all others by
+    name. Raises ValueError for an amount that does not fit the name.
     """
 
-    norm: str
-    eps: float = 0.0
+    name: str
+    amount: float = 0.0
 
     def __post_init__(self) -> None:
-        if (self.norm in BALLS) != (self.eps > 0):
-            raise ValueError(f"eps is {self.eps} for {self.norm}; l2 and linf have more than 0")
+        if self.kind is None and self.amount != 0:
+            raise ValueError(f"{self.name} takes no number, and {self.amount} is given")
+
+    @property
+    def kind(self) -> Kind | None:
+        """How such a source is trained, if not naturally."""
+        return KINDS[self.name](self.amount) if self.name in KINDS else None
 
     @property
     def ball(self) -> Ball | None:
         """The ball that the adversary of the training may use, or None."""
-        return BALLS[self.norm](self.eps) if self.norm in BALLS else None
+        return self.kind.ball if self.kind else None
 
     @property
     def text(self) -> str:
         """What a command line and a file of rows call it, and `parse` reads: l2 0.25."""
-        radius = repr(float(self.eps)).removesuffix(".0")  # whatever its digits, it comes back
-        return f"{self.norm} {radius}" if self.norm in BALLS else self.norm
+        amount = repr(float(self.amount)).removesuffix(".0")  # whatever its digits, it comes back
+        return f"{self.name} {amount}" if self.kind else self.name
 
     def __str__(self) -> str:
-        if self.norm not in BALLS:
-            return self.norm
-        return f"ℓ2 {self.eps:g}" if self.norm == "l2" else f"ℓ∞ {round(255 * self.eps, 2):g}/255"
+        return str(self.kind or self.name)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
@@ -53,24 +58,33 @@ class Constraint:
         return self._order() < other._order()
 
     def _order(self):
-        return ORDER.index(self.norm) if self.norm in ORDER else len(ORDER), self.norm, self.eps
+        place = ORDER.index(self.name) if self.name in ORDER else len(ORDER)
+        return place, self.name, self.amount
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Read the text of a constraint or of a control.
+        """Read what a command line or a figure calls a constraint: l2 0.5, ℓ∞ 4/255, natural.
 
-        Raises ValueError for anything but natural, l2 EPS, linf EPS and the names of the controls.
+        Raises ValueError for anything but natural, a kind with its amount, which may be a fraction,
+        and the names of the controls.
         """
-        if text in ORDER and text not in BALLS:
-            return cls(text)
-        parts = re.fullmatch(r"(l2|linf) +([0-9.]+(?:e-?[0-9]+)?)", text)
-        norm, eps = parts.groups() if parts else ("", "")
-        try:
-            return cls(norm, float(eps))
-        except ValueError:  # no match; 1.2.3; a radius of 0
-            raise ValueError(
-                f"constraint is {text!r}; allowed are natural, l2 EPS and linf EPS"
-            ) from None
+        wanted = " ".join(text.casefold().split())
+        if wanted in ORDER and wanted not in KINDS:
+            return cls(wanted)
+        called, _, number = wanted.rpartition(" ")
+        for kind in KINDS.values():
+            if called and called in (kind.name, kind.symbol):
+                return cls(kind.name, _number(number, kind))
+        raise ValueError(f"constraint is {text!r}; allowed are {ALLOWED}")
+
+
+def _number(text, kind):
+    """Read a number or a fraction, or raise ValueError."""
+    above, fraction, below = text.partition("/")
+    try:
+        return float(above) / float(below if fraction else 1)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{kind.name} is {text!r}; allowed is a number, as 0.1 or 4/255") from None
 
 
 NATURAL = Constraint("natural")
@@ -80,14 +94,21 @@ FROM_SCRATCH = Constraint("from scratch")
 """The other control: no source at all, everything trained on the target."""
 MIXED_TEXTURES = Constraint("natural, mixed textures")
 """Trained naturally on images whose texture says nothing of the class."""
-ORDER = ("natural", "l2", "linf", MIXED_TEXTURES.norm, UNTRAINED.norm, FROM_SCRATCH.norm)
+ORDER = ("natural", *KINDS, MIXED_TEXTURES.name, UNTRAINED.name, FROM_SCRATCH.name)
+ALLOWED = ", ".join(["natural", *(f"{kind.name} {kind.letter}" for kind in KINDS.values())])
+"""What sources can be trained under, as a message lists it."""
 
 
-def constraints(l2: list[float], linf: list[float]) -> list[Constraint]:
-    """List the constraints of a ladder: natural, then ℓ2, then ℓ∞ balls of growing radius.
+def constraints(l2: list[float], linf: list[float], more: Iterable[str] = ()) -> list[Constraint]:
+    """List the constraints of a ladder in their order, natural first, each once.
 
-    l2, linf: radii, in pixels of [0, 1].
+    l2, linf: radii of balls, in pixels of [0, 1]. more: any others, as texts that `parse` reads.
+    Raises ValueError as `parse` does, and for two that figures would call the same.
     """
-    balls = [Constraint("l2", float(eps)) for eps in l2]
-    balls += [Constraint("linf", float(eps)) for eps in linf]
-    return [NATURAL, *sorted(balls)]
+    under = {NATURAL, *(Constraint("l2", float(eps)) for eps in l2)}
+    under |= {Constraint("linf", float(eps)) for eps in linf}
+    ladder = sorted(under | {Constraint.parse(text) for text in more})
+    for one, other in pairwise(ladder):
+        if str(one) == str(other):
+            raise ValueError(f"{one.text} and {other.text} are both shown as {one}; give only one")
+    return ladder

@@ -23,17 +23,18 @@ class Normalise(nn.Module):
     def set(self, mean: float | Tensor, std: float | Tensor) -> None:
         """Use another mean and standard deviation: numbers or tensors of 1 or 3 elements.
 
-        Raises ValueError for others, where a number is not finite or a deviation not above 0.
+        Raises ValueError for others, for a mean that no pixels have, and where a number is not
+        finite or a deviation not above 0.
         """
         mean, std = (
             torch.as_tensor(v, dtype=torch.float32).reshape(1, -1, 1, 1).to(self.mean.device)
             for v in (mean, std)
         )
-        sound = mean.isfinite().all() and std.isfinite().all() and (std > 0).all()
+        sound = ((mean >= 0) & (mean <= 1)).all() and std.isfinite().all() and (std > 0).all()
         if not (sound and {mean.numel(), std.numel()} <= {1, 3}):
             raise ValueError(
                 f"the normaliser has mean {mean.flatten().tolist()} and standard deviation "
-                f"{std.flatten().tolist()}; allowed are 1 or 3 finite numbers, the second above 0"
+                f"{std.flatten().tolist()}; allowed are 1 or 3 numbers of [0, 1], and above 0"
             )
         self.mean, self.std = mean, std
 

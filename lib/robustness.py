@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import BALLS, L2, Ball, evaluating, long_then_short, pgd
+from lib.attacks import (
+    BALLS,
+    L2,
+    Ball,
+    evaluating,
+    logits_of,
+    long_then_short,
+    pgd,
+    weighted_margin,
+)
 from lib.images import Images
 from lib.training import pixels, predict, robust_accuracy, withstands
 
@@ -63,9 +72,10 @@ def examples(
     for name, model in models.items():
         device = next(model.parameters()).device
         x, y = pixels(images.x.to(device)), images.y.to(device)
-        x_adv = pgd(model, x, y, ball, steps=steps, alpha=alpha, seed=seed)
+        how: dict = {"steps": steps, "alpha": alpha, "seed": seed}
+        x_adv = pgd(model, x, y, ball, loss=weighted_margin, **how)
         with torch.no_grad(), evaluating(model):
-            found[name] = x_adv.cpu(), model(x_adv).argmax(1).cpu()
+            found[name] = x_adv.cpu(), logits_of(model, x_adv).argmax(1).cpu()
     return found
 
 

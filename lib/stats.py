@@ -4,7 +4,8 @@ One source network is one draw of the luck of training; the subsets of a target 
 on are draws within it. Averaging over the subsets of each source seed first, and taking
 Student's t interval over the seeds' means, counts both: the spread of these means holds the
 luck of the subsets as well as that of the source. It needs the subsets of different source seeds
-to be different ones. Of one network a source, as a checkpoint is, the subsets alone are draws: the
+to be different ones: what all seeds share would move all means together, and no spread would tell.
+Of one network a source, as a checkpoint is, the subsets alone are draws: the
 interval is over them, and says nothing of the luck of training.
 """
 
@@ -74,8 +75,11 @@ def summary(
     share one, within each subset_seed, if there is such a column. limits: as in `interval`.
 
     Returns the columns `by`, mean, low, high (95 %) and seeds, their number, in the order in which
-    the combinations first occur.
+    the combinations first occur. Raises ValueError for a value that is not a number, and for a
+    subset_seed that several seeds share.
     """
+    _check_numbers(rows, value, [*by, seed])
+    _check_subsets(rows, by, seed)
     if "subset_seed" in rows and rows[seed].nunique() == 1:
         seed = "subset_seed"
     means = _groups(rows, [*by, seed])[value].mean().reset_index()
@@ -103,9 +107,11 @@ def paired(
 
     Returns the columns `by` and `compared`, mean difference, low, high (95 %, over source seeds)
     and seeds, their number, in the order in which the combinations first occur. Raises ValueError
-    where a row has no partner in the reference, and where there are several for the same draw.
+    where a row has no partner in the reference, where there are several for the same draw, and as
+    `summary` does.
     """
     keys = [*by, seed, *(["subset_seed"] if "subset_seed" in rows else [])]
+    _check_numbers(rows, value, [compared, *keys])
     twice = rows.duplicated([compared, *keys])
     if twice.any():
         name = rows.loc[twice, compared].iloc[0]
@@ -115,8 +121,7 @@ def paired(
     pairs["difference"] = pairs[value] - pairs[f"{value}_reference"]
     alone = pairs.loc[pairs["difference"].isna(), [compared, *keys]]
     if len(alone):
-        lacking = ", ".join(f"{key} {of}" for key, of in alone.iloc[0].items())
-        raise ValueError(f"no {reference} row to pair with {lacking}")
+        raise ValueError(f"no {reference} row to pair with {_cell(alone)}")
     return summary(pairs, "difference", [*by, compared], seed=seed)
 
 
@@ -160,6 +165,35 @@ def best(
         gaps = paired(group, value, by, compared=compared, reference=leader, seed=seed)
         winners.append((*key, leader, mean, tuple(gaps.loc[~(gaps["high"] < 0), compared])))
     return pd.DataFrame(winners, columns=[*by, "best", "mean", "ties"])
+
+
+def _check_numbers(rows, value, keys):
+    """Raise ValueError, naming the first cell, where a value is not a number."""
+    empty = rows.loc[rows[value].isna(), keys]
+    if len(empty):
+        raise ValueError(
+            f"{value} is not a number at {_cell(empty)}, one of {len(empty)} such rows; "
+            "measure them again, or leave out such rows knowingly, by dropna"
+        )
+
+
+def _check_subsets(rows, by, seed):
+    """Raise ValueError, naming the first cell, where several seeds were measured on one subset."""
+    if "subset_seed" not in rows or seed == "subset_seed":
+        return
+    keys = [*by, "subset_seed"]
+    seeds = _groups(rows, keys)[seed].nunique().reset_index()
+    shared = seeds.loc[seeds[seed] > 1, keys]
+    if len(shared):
+        raise ValueError(
+            f"several of {seed} share {_cell(shared)}; an interval needs subsets of each one's "
+            "own, as Ladder.subsets gives"
+        )
+
+
+def _cell(rows):
+    """Name the first of some rows by all of its columns."""
+    return ", ".join(f"{key} {of}" for key, of in rows.iloc[0].items())
 
 
 def _groups(rows, by):

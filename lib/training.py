@@ -2,13 +2,29 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lib.attacks import Ball, evaluating, long_then_short, pgd, survives
+from lib.attacks import (
+    DAMAGED,
+    Ball,
+    Loss,
+    NotFinite,
+    check_finite,
+    evaluating,
+    logits_of,
+    long_then_short,
+    pgd,
+    survives,
+    weighted_margin,
+    whole,
+)
+from lib.augmentation import check_policy, one_view
 from lib.images import Images
 
 BATCH = 128
@@ -17,46 +33,71 @@ RESIDENT = 2**32
 """Bytes of training inputs moved to the device, at most; of more, only batches are."""
 
 
+@runtime_checkable
+class Shown(Protocol):
+    """What training shows in place of the images, as the kinds of `lib.kinds` do."""
+
+    def shown(self, x: Tensor, seed: int) -> Tensor:
+        """Change a batch."""
+
+    def enough(self, accuracy: float) -> bool:
+        """End after an epoch."""
+
+
 def fit(
     model: nn.Module,
     images: Images,
     *,
     epochs: int,
-    ball: Ball | None = None,
+    ball: Ball | Shown | None = None,
     attack_steps: int = 3,
     seed: int = 0,
     lr: float = 0.2,
     batch_size: int = 64,
     weight_decay: float = 5e-4,
+    label_smoothing: float = 0.0,
+    augment: str = "none",
 ) -> list[dict]:
-    """Train the model in place on images, or on their worst cases in a ball.
+    """Train the model in place on images, on their worst cases in a ball, or on what else is shown.
 
     Minimises the mean of max over ‖δ‖ ≤ ε of the cross-entropy at x + δ
     (Madry et al., 2018, eq. 2.1); the inner maximum by PGD from a random
     start, against the model in eval mode. Without a ball, or with ε = 0,
     this is natural training.
 
-    model: its device is used. epochs: passes over the images. attack_steps:
-    PGD steps an image and epoch. seed: of batches and random starts. lr:
-    largest learning rate, shaped over the run by `warm_then_cosine`.
-    batch_size: images a step, at most.
+    model: its device is used. epochs: passes over the images. ball: or
+    another kind of `lib.kinds`. attack_steps: PGD steps an image and epoch.
+    seed: of batches, random starts and views. lr: largest learning rate,
+    shaped over the run by `warm_then_cosine`. batch_size: images a step, at
+    most, and one more where else a step would have one. label_smoothing:
+    share of each label, 0 to 1, that is spread over all classes. augment: a
+    policy of `lib.augmentation`, by which each step has new views.
 
     Returns one dict an epoch: epoch, loss, accuracy (on the images as
-    trained on), seconds. Raises ValueError for epochs < 0, attack_steps < 1,
-    batch_size < 1, or a loss that is no longer finite.
+    trained on), seconds. Raises NotFinite for a loss or weights that are no
+    longer finite, and ValueError for epochs < 0, attack_steps < 1,
+    batch_size < 2, fewer than two images and an unknown policy.
     """
-    if ball is not None and attack_steps < 1:
+    if isinstance(ball, Ball) and attack_steps < 1:
         raise ValueError(f"attack_steps is {attack_steps}; adversarial training needs at least 1")
+    check_policy(augment, views=1)
 
     def prepare(batch, y, step):
-        x = pixels(batch)
-        if ball is None or ball.eps == 0:
-            return x
-        return pgd(model, x, y, ball, steps=attack_steps, seed=seed * 1_000_003 + step)
+        if augment != "none":
+            views = one_view(batch.cpu(), range(len(batch)), step, policy=augment, seed=seed)
+            batch = views.to(batch.device)
+        x, drawn = pixels(batch), seed * 1_000_003 + step
+        if isinstance(ball, Ball):
+            return pgd(model, x, y, ball, steps=attack_steps, seed=drawn) if ball.eps else x
+        return x if ball is None else ball.shown(x, drawn)
+
+    def watch(row):
+        return isinstance(ball, Shown) and ball.enough(row["accuracy"])
 
     how: dict = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-    how |= {"weight_decay": weight_decay, "schedule": warm_then_cosine}
-    return descend(model, images.x, images.y, seed=seed, prepare=prepare, **how)
+    how |= {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
+    how |= {"schedule": warm_then_cosine, "prepare": prepare, "watch": watch}
+    return descend(model, images.x, images.y, seed=seed, **how)
 
 
 def descend(
@@ -70,24 +111,23 @@ def descend(
     batch_size: int,
     weight_decay: float,
     schedule: Callable[[float], float],
+    label_smoothing: float = 0.0,
     views: int = 1,
     prepare: Callable | None = None,
-    watch: Callable[[int], object] | None = None,
+    watch: Callable[[dict], object] | None = None,
 ) -> list[dict]:
     """Minimise the cross-entropy of module(inputs) by SGD with Nesterov momentum 0.9.
 
     module: to logits (N, C), trained in place where its parameters require gradients. inputs:
     (views · N, …), all images in each view, of which every epoch shows the next. y: int64 (N,).
     schedule: maps progress in [0, 1] to a factor of `lr`. prepare: maps a batch of inputs, its
-    labels and the step's number to what the module is fed. watch: is called with the number of
-    epochs done after each of them.
+    labels and the step's number to what the module is fed. watch: is called after each epoch with
+    its dict; where it returns True, training ends. The rest: as in `fit`.
 
-    Returns one dict an epoch, as `fit` does. Raises ValueError as `fit` does.
+    Returns one dict an epoch, as `fit` does. Raises as `fit` does.
     """
-    if epochs < 0 or batch_size < 1:
-        raise ValueError(
-            f"epochs is {epochs}, batch_size {batch_size}; allowed are 0 and 1 and more"
-        )
+    if epochs < 0:
+        raise ValueError(f"epochs is {epochs}; allowed are 0 and more")
     trainable = [p for p in module.parameters() if p.requires_grad]
     device = trainable[0].device
     y = y.to(device)
@@ -97,21 +137,20 @@ def descend(
         trainable, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
     generator = torch.Generator().manual_seed(seed)
-    steps_per_epoch = math.ceil(len(y) / batch_size)
+    steps = steps_per_epoch(len(y), batch_size)
     history, step = [], 0
     module.train()
     for epoch in range(epochs):
         start, loss_sum, correct = time.perf_counter(), 0.0, 0
         order = torch.randperm(len(y), generator=generator).to(device)
-        # Equal batches, rather than a rest of one image that BatchNorm could not average over.
-        for batch in order.tensor_split(steps_per_epoch):
+        for batch in order.tensor_split(steps):
             shown = batch + epoch % views * len(y)
             x = inputs[shown.to(inputs.device)].to(device)
             if prepare is not None:
                 x = prepare(x, y[batch], step)
-            optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps_per_epoch))
+            optimiser.param_groups[0]["lr"] = lr * schedule(step / (epochs * steps))
             logits = module(x)
-            loss = cross_entropy(logits, y[batch])
+            loss = cross_entropy(logits, y[batch], label_smoothing=label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -120,14 +159,26 @@ def descend(
             step += 1
         loss_mean = float(loss_sum) / len(y)
         if not math.isfinite(loss_mean):
-            raise ValueError(f"the loss is {loss_mean} in epoch {epoch + 1}; lower lr, now {lr}")
+            raise NotFinite(f"the loss is {loss_mean} in epoch {epoch + 1}; lower lr, now {lr}")
         seconds = time.perf_counter() - start
         row = {"epoch": epoch + 1, "loss": loss_mean, "accuracy": int(correct) / len(y)}
         history.append({**row, "seconds": seconds})
-        if watch is not None:
-            watch(epoch + 1)
+        if watch is not None and watch(history[-1]) is True:
+            break
+    check_finite(module.state_dict().values(), "the trained weights", f"lower lr, now {lr}")
     module.eval()
     return history
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Count the steps of a pass over n images, divided into equal batches.
+
+    None has a single image, which BatchNorm could not average over: with batch_size 2 and an odd n
+    one has three. Raises ValueError for n < 2 and batch_size < 2.
+    """
+    if n < 2 or batch_size < 2:
+        raise ValueError(f"{n} images, batch_size {batch_size}; training needs at least 2 of each")
+    return min(math.ceil(n / batch_size), n // 2)
 
 
 def warm_then_cosine(progress: float) -> float:
@@ -150,25 +201,30 @@ def pixels(x: Tensor) -> Tensor:
 def accuracy(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> float:
     """Return the share of images, 0 to 1, that the model in eval mode classifies correctly.
 
-    Raises ValueError where there are no images.
+    Raises ValueError where there are no images, and as `predict` does.
     """
     return _share(predict(model, images, batch_size=batch_size) == images.y)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> Tensor:
-    """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode."""
+    """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode.
+
+    model: of any precision. Raises NotFinite where its logits are not finite.
+    """
     device = next(model.parameters()).device
     with evaluating(model):
-        return torch.cat(
-            [model(pixels(x.to(device))).argmax(1).cpu() for x in images.x.split(batch_size)]
-        )
+        parts = [logits_of(model, pixels(x.to(device))) for x in images.x.split(batch_size)]
+    check_finite(parts, "the network's logits", DAMAGED)
+    return torch.cat([logits.argmax(1).cpu() for logits in parts])
 
 
 def robust_accuracy(model: nn.Module, images: Images, ball: Ball, **search) -> float:
     """Return the share of images, 0 to 1, on which PGD in the ball finds no error.
 
-    search: as in `withstands`. Raises ValueError where there are no images.
+    It is at least the share that withstands every change in the ball: a longer or another search
+    may find more errors. search, and what is warned of: as in `withstands`. Raises ValueError
+    where there are no images, and as `withstands` does.
     """
     return _share(withstands(model, images, ball, **search))
 
@@ -182,6 +238,7 @@ def withstands(
     restarts: int = 1,
     step_sizes: Callable[[float, int], list[float]] = long_then_short,
     seed: int = 0,
+    loss: Loss = weighted_margin,
     batch_size: int = BATCH,
 ) -> Tensor:
     """Tell of each image, bool (N,), whether the model is right on it throughout the search.
@@ -189,18 +246,32 @@ def withstands(
     An image that is misclassified before the attack, on the way of a search, or by an earlier
     restart is not attacked any further: it can only stay lost.
 
-    steps, seed: as in `pgd`. restarts: independent searches, 1 and more. step_sizes: gives the
-    sizes of the steps for eps and their number, `long_then_short` or `equal_steps` of
-    `lib.attacks`. Raises ValueError for steps < 0 and restarts < 1.
+    model: of any precision. steps, seed: as in `pgd`. restarts: independent searches, 1 and more.
+    step_sizes: gives the sizes of the steps for eps and their number, `long_then_short` or
+    `equal_steps` of `lib.attacks`. loss: what is climbed, by default `weighted_margin`, for which
+    the scale of the logits does not count.
+
+    Warns where the gradient of an image that withstands was exactly 0 throughout, as a network
+    that rounds or masks its input has it: nothing was tried on it. Raises ValueError for steps < 0
+    and restarts < 1, and NotFinite as `predict` does.
     """
-    if steps < 0 or restarts < 1:
-        raise ValueError(f"steps is {steps}, restarts {restarts}; allowed are 0 and 1 and more")
+    steps, restarts = whole("steps", steps, 0), whole("restarts", restarts, 1)
     device, alphas = next(model.parameters()).device, step_sizes(ball.eps, steps)
     right = predict(model, images, batch_size=batch_size) == images.y
+    blind = torch.full_like(right, any(alphas))  # in a ball of radius 0 there is nothing to try
     for restart in range(restarts):
         for batch in right.nonzero().flatten().split(batch_size):
             x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
-            right[batch] = survives(model, x, y, ball, alphas, seed=seed + restart).cpu()
+            found = survives(model, x, y, ball, alphas, seed=seed + restart, loss=loss)
+            right[batch], unled = (told.cpu() for told in found)
+            blind[batch] &= unled
+    if untried := int((blind & right).sum()):
+        warnings.warn(
+            f"{untried} of {len(images)} images count as right under attack, but the network's "
+            "gradient there is exactly 0, so nothing was tried: does it round or mask its input?",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return right
 
 

@@ -14,7 +14,7 @@ from lib.attacks import evaluating
 from lib.augmentation import all_views, check_policy, is_grey
 from lib.freezing import join
 from lib.images import Images, choose
-from lib.training import BATCH
+from lib.training import BATCH, check_finite, steps_per_epoch
 from lib.tuning import Recipe, freeze_below, fresh_views, outputs, tune
 
 
@@ -42,20 +42,21 @@ def transfer(
     source: left unchanged; its device is used. target: training and test images. n: number of
     training images, or several. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
     (everything). seeds: each chooses a subset of the target (the same for every source), the
-    head's initial weights and the batches; one number or several. augment: "none" or "paper", how
-    training shows images, as in `lib.augmentation`; grey targets are shown as they are, as in the
-    paper. views: so many random views of each image are drawn once, the trunk runs once for each of
-    them, and every epoch shows the next; as many as epochs are never shown twice, fewer cost less,
-    and the head may learn them by heart. 0 draws new ones in each epoch and keeps none: the trunk
-    runs each time, in the memory of a batch. evaluate_at: epochs, 1 to all, after which to record
-    the accuracy, or none for the last alone. measures: by column, functions of the whole
-    fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
+    head's initial weights and the batches; one number or several. augment: "none", "crops" or
+    "paper", how training shows images, as in `lib.augmentation`; grey targets are shown as they
+    are, as in the paper. views: so many random views of each image are drawn once, the trunk runs
+    once for each of them, and every epoch shows the next; as many as epochs are never shown twice,
+    fewer cost less, and the head may learn them by heart. 0 draws new ones in each epoch and keeps
+    none: the trunk runs each time, in the memory of a batch. evaluate_at: epochs, 1 to all, after
+    which to record the accuracy, or none for the last alone. measures: by column, functions of the
+    whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
 
     Returns a DataFrame, one row per fine-tuned model and epoch recorded: every parameter, the
     epoch, the clean_accuracy on the test images after it, the train_accuracy of the last epoch
     (both 0 to 1), seconds, the measures. Raises ValueError for an n the target does not hold,
     others than its epochs in evaluate_at, training and test images of different classes, and as
-    `Recipe` and `lib.freezing.split` do.
+    `Recipe`, `lib.freezing.split` and `lib.training.descend` do; NotFinite, which is one, where
+    the source's weights or outputs are not finite, and what is trained no longer is.
     """
     how = Recipe(**recipe)
     train, test = target
@@ -72,7 +73,7 @@ def transfer(
     for size, members in chosen.items():
         accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
         start, ended = time.perf_counter(), []
-        steps = how.steps_per_epoch(size)
+        steps = steps_per_epoch(size, how.batch_size)
         tails = tune(
             above,
             below(members),
@@ -81,7 +82,7 @@ def transfer(
             how,
             seeds=draws,
             views=views or 1,
-            prepare=None if views else fresh_views(source, unfrozen_blocks, train, steps),
+            prepare=None if views else fresh_views(source, unfrozen_blocks, train, steps, augment),
             evaluate=partial(_score, accuracies, below_test, test.y),
             evaluate_at=recorded,
         )
@@ -118,7 +119,7 @@ def _run_trunk(network, unfrozen_blocks, target, used, augment, views):
         above, (below_test,) = freeze_below(network, unfrozen_blocks, [test])
         return above, below_test, iter
     plain = (train.x[part] for part in used.split(BATCH))
-    shown = plain if augment == "none" else all_views(train.x, used, views)
+    shown = plain if augment == "none" else all_views(train.x, used, views, policy=augment)
     above, (below_test, kept) = freeze_below(network, unfrozen_blocks, [test, shown])
     first = len(used) * torch.arange(views)[:, None]  # of each view
 
@@ -132,8 +133,9 @@ def _run_trunk(network, unfrozen_blocks, target, used, augment, views):
 def _score(accuracies, below_test, y, which, epoch, tail):
     """Note a tail's accuracy on the test images, 0 to 1."""
     with evaluating(tail):
-        predicted = outputs(tail, below_test.split(BATCH)).argmax(1)
-    accuracies[which, epoch] = float((predicted.cpu() == y).double().mean())
+        logits = outputs(tail, below_test.split(BATCH))
+    check_finite([logits], "the logits of the test images", "lower lr")
+    accuracies[which, epoch] = float((logits.argmax(1).cpu() == y).double().mean())
 
 
 def _check(train, test, recorded, how):

@@ -1,7 +1,6 @@
 """Fine-tuning: what is trained of a network, on the outputs of the frozen trunk below it."""
 
 import copy
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,7 +11,7 @@ from lib.attacks import evaluating
 from lib.augmentation import one_view
 from lib.freezing import split
 from lib.images import Images
-from lib.training import BATCH, descend, pixels, thirds
+from lib.training import BATCH, check_finite, descend, pixels, steps_per_epoch, thirds
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,27 @@ class Recipe:
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; fine-tuning needs at least 1")
 
-    def steps_per_epoch(self, n: int) -> int:
-        """Count the steps that a pass over n images takes."""
-        return math.ceil(n / self.batch_size)
+
+@dataclass(frozen=True)
+class Lessons:
+    """What each of S tails is trained on, and how.
+
+    below: the trunk's outputs, S times (views · N, …), taken one by one where they can be. y: int64
+    (S, N). seeds: S numbers, of the new heads and the batches. views: how many of each image there
+    are in `below`, all images in each; every epoch shows the next. prepare: as in
+    `lib.training.descend`, makes the trunk's outputs of what `below` gives; or None. evaluate: is
+    called with a tail's number, 0 to S − 1, the number of epochs done and the tail, after the
+    epochs of evaluate_at, to look and not to touch.
+    """
+
+    below: Iterable[Tensor]
+    y: Tensor
+    recipe: Recipe
+    seeds: Sequence[int]
+    views: int = 1
+    prepare: Callable | None = None
+    evaluate: Callable[[int, int, nn.Sequential], object] | None = None
+    evaluate_at: Collection[int] = ()
 
 
 def freeze_below(
@@ -46,21 +63,25 @@ def freeze_below(
     uint8 (B, 3, H, W); pixels are taken batch by batch.
 
     Returns what `lib.freezing.split` leaves above, and for each set the trunk's outputs (N, …).
+    Raises `lib.training.NotFinite` where these, or the weights above, are not finite.
     """
     device = next(network.parameters()).device
     batches = (s.x.split(BATCH) if isinstance(s, Images) else s for s in sets)
     with evaluating(network):  # and back in the modes it came in
         trunk, above = split(network, unfrozen_blocks)
-        return above, [outputs(trunk, (pixels(x.to(device)) for x in part)) for part in batches]
+        below = [outputs(trunk, (pixels(x.to(device)) for x in part)) for part in batches]
+    values = [*below, *above.state_dict().values()]
+    check_finite(values, "the network's outputs or weights", "its file is damaged, or no network's")
+    return above, below
 
 
 def fresh_views(
-    network: nn.Module, unfrozen_blocks: int, train: Images, steps: int
+    network: nn.Module, unfrozen_blocks: int, train: Images, steps: int, policy: str = "paper"
 ) -> Callable[[Tensor, Tensor, int], Tensor]:
     """Return what maps positions of images to the trunk's outputs for new views of them.
 
     unfrozen_blocks: as in `lib.transfer.transfer`. steps: of an epoch; each epoch has a view of its
-    own, as if so many had been kept. It is for `prepare` of `tune`.
+    own, as if so many had been kept. policy: as in `one_view`. It is for `prepare` of `tune`.
     """
     trunk, _ = split(network, unfrozen_blocks)
     device = next(network.parameters()).device
@@ -68,7 +89,7 @@ def fresh_views(
     @torch.no_grad()
     def prepare(positions, y, step):
         positions = positions.cpu()
-        x = one_view(train.x[positions], positions, step // steps)
+        x = one_view(train.x[positions], positions, step // steps, policy=policy)
         with evaluating(network):
             return trunk(pixels(x.to(device)))
 
@@ -81,49 +102,32 @@ def tune(
     y: Tensor,
     classes: int,
     recipe: Recipe,
-    *,
-    prepare: Callable | None = None,
     **how,
 ) -> Iterable[tuple[nn.Sequential, float]]:
     """Train copies of a tail with new heads, each on features and labels of its own.
 
-    above: the tail, left unchanged. classes: of the new heads. prepare: as in
-    `lib.training.descend`, makes the trunk's outputs of what `below` gives; or None. The rest: as
-    in `fit_tails`; heads alone are trained all at once, by `fit_heads`.
+    above: the tail, left unchanged. classes: of the new heads. The rest: as in `Lessons`; heads
+    alone are trained all at once, by `fit_heads`.
 
-    Returns (tail in eval mode, training accuracy of the last epoch), S times.
+    Returns (tail in eval mode, training accuracy of the last epoch), S times. Raises ValueError as
+    `lib.training.descend` does.
     """
-    tails = [_new_tail(above, classes, seed) for seed in how["seeds"]]
-    if len(above) == 1 and prepare is None:
-        return fit_heads(tails, below, y, recipe, **how)
-    return fit_tails(tails, below, y, recipe, prepare=prepare, **how)
+    lessons = Lessons(below, y, recipe, **how)
+    tails = [_new_tail(above, classes, seed) for seed in lessons.seeds]
+    alone = len(above) == 1 and lessons.prepare is None
+    return fit_heads(tails, lessons) if alone else fit_tails(tails, lessons)
 
 
 def fit_tails(
-    tails: Sequence[nn.Sequential],
-    below: Iterable[Tensor],
-    y: Tensor,
-    recipe: Recipe,
-    *,
-    seeds: Sequence[int],
-    views: int = 1,
-    prepare: Callable | None = None,
-    evaluate: Callable[[int, int, nn.Sequential], object] | None = None,
-    evaluate_at: Collection[int] = (),
+    tails: Sequence[nn.Sequential], lessons: Lessons
 ) -> Iterator[tuple[nn.Sequential, float]]:
-    """Train tails in place, one after another, and yield what `tune` returns.
+    """Train S tails in place, one after another, and yield what `tune` returns."""
+    each = zip(tails, lessons.below, lessons.y, lessons.seeds, strict=True)
+    for which, (tail, inputs, labels, seed) in enumerate(each):
 
-    tails: S. below: the trunk's outputs, S times (views · N, …), taken one by one where they can
-    be. y: int64 (S, N). seeds: S numbers, of the new heads and the batches. views: how many of each
-    image there are in `below`, all images in each; every epoch shows the next. prepare: as in
-    `tune`. evaluate: is called with a tail's number, 0 to S − 1, the number of epochs done and the
-    tail, after the epochs of evaluate_at, to look and not to touch.
-    """
-    for which, (tail, inputs, labels, seed) in enumerate(zip(tails, below, y, seeds, strict=True)):
-
-        def watch(epoch, which=which, tail=tail):
-            if evaluate and epoch in evaluate_at:
-                evaluate(which, epoch, tail)
+        def watch(row, which=which, tail=tail):
+            if lessons.evaluate and row["epoch"] in lessons.evaluate_at:
+                lessons.evaluate(which, row["epoch"], tail)
 
         history = descend(
             tail,
@@ -131,25 +135,17 @@ def fit_tails(
             labels,
             seed=seed,
             schedule=thirds,
-            views=views,
-            prepare=prepare,
+            views=lessons.views,
+            prepare=lessons.prepare,
             watch=watch,
-            **asdict(recipe),
+            **asdict(lessons.recipe),
         )
         yield tail, history[-1]["accuracy"]
 
 
 @torch.no_grad()
 def fit_heads(
-    tails: Sequence[nn.Sequential],
-    below: Iterable[Tensor],
-    y: Tensor,
-    recipe: Recipe,
-    *,
-    seeds: Sequence[int],
-    views: int = 1,
-    evaluate: Callable[[int, int, nn.Sequential], object] | None = None,
-    evaluate_at: Collection[int] = (),
+    tails: Sequence[nn.Sequential], lessons: Lessons
 ) -> list[tuple[nn.Sequential, float]]:
     """Train tails of a head alone as `fit_tails` would train each by itself, all at once.
 
@@ -157,23 +153,23 @@ def fit_heads(
     heads share that, and with the gradient of the cross-entropy written out, (p − y) hᵀ, a step
     is a handful of operations. The heads do not mix: each sees the mean loss over its own batch.
 
-    tails: S of one nn.Linear, left unchanged. below: S times features (views · N, d). The rest, and
-    what is returned: as in `fit_tails`, with copies for tails.
+    tails: S of one nn.Linear, left unchanged; what is returned are copies. Of the lessons, `below`
+    are features (views · N, d) and `prepare` has no part.
     """
-    features = torch.stack(list(below))
+    features, y, recipe = torch.stack(list(lessons.below)), lessons.y, lessons.recipe
     joined = torch.stack([torch.cat([t[-1].weight, t[-1].bias[:, None]], dim=1) for t in tails])
     weight, bias = joined[:, :, :-1], joined[:, :, -1:]
     gradient, velocity = torch.zeros_like(joined), torch.zeros_like(joined)
     count, size = y.shape
     rows = features.flatten(0, 1)
     first = features.shape[1] * torch.arange(count, device=y.device)[:, None]  # of each head
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    steps_per_epoch, step = recipe.steps_per_epoch(size), 0
+    generators = [torch.Generator().manual_seed(seed) for seed in lessons.seeds]
+    steps, step = steps_per_epoch(size, recipe.batch_size), 0
     for epoch in range(recipe.epochs):
         correct = torch.zeros(count, device=y.device)
         orders = [torch.randperm(size, generator=generator) for generator in generators]
-        for batch in torch.stack(orders).to(y.device).tensor_split(steps_per_epoch, dim=1):
-            shown = batch + epoch % views * size + first
+        for batch in torch.stack(orders).to(y.device).tensor_split(steps, dim=1):
+            shown = batch + epoch % lessons.views * size + first
             h = rows.index_select(0, shown.flatten()).view(*batch.shape, -1)  # (S, B, d)
             labels = y.gather(1, batch)[:, None]
             # Classes before images: several times as fast as the other way round.
@@ -185,14 +181,15 @@ def fit_heads(
             torch.sum(residual, 2, keepdim=True, out=gradient[:, :, -1:])
             gradient.add_(joined, alpha=recipe.weight_decay)
             velocity.mul_(0.9).add_(gradient)
-            rate = recipe.lr * thirds(step / (recipe.epochs * steps_per_epoch))
+            rate = recipe.lr * thirds(step / (recipe.epochs * steps))
             joined.sub_(gradient.add_(velocity, alpha=0.9), alpha=rate)  # Nesterov's step
             if epoch == recipe.epochs - 1:
                 correct += (logits.argmax(1, keepdim=True) == labels).sum((1, 2))
             step += 1
-        if evaluate and epoch + 1 in evaluate_at:
+        check_finite([joined], f"the weights after epoch {epoch + 1}", f"lower lr, now {recipe.lr}")
+        if lessons.evaluate and epoch + 1 in lessons.evaluate_at:
             for which, tail in enumerate(_apart(joined)):
-                evaluate(which, epoch + 1, tail)
+                lessons.evaluate(which, epoch + 1, tail)
     return list(zip(_apart(joined), (correct / size).tolist(), strict=True))
 
 

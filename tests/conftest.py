@@ -66,13 +66,13 @@ def empty_downloads(tmp_path_factory, monkeypatch):
     import urllib.error
     import urllib.request
 
-    from lib.datasets import decoded, downloads
+    from lib.datasets import downloads, store
 
     def no_network(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
     root = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr(decoded, "CACHE", root / "images")
+    monkeypatch.setattr(store, "CACHE", root / "images")
     monkeypatch.setattr(downloads, "FOLDER", root / "downloads")
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     return root / "downloads"

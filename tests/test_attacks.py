@@ -1,10 +1,12 @@
 import copy
 
 import foolbox
+import numpy as np
 import pytest
 import torch
 import torchattacks
-from scipy.stats import kstest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
@@ -12,13 +14,19 @@ from lib import microcosm, training
 from lib.attacks import (
     L2,
     Linf,
+    NotFinite,
+    cross_entropy_of_each,
     equal_steps,
     evaluating,
     input_gradient,
     long_then_short,
     pgd,
     survives,
+    weighted_margin,
 )
+from lib.datasets import load
+from lib.images import subset
+from lib.transfer import transfer
 from lib.zoo import models
 
 BALLS = [L2(0.3), Linf(6 / 255)]
@@ -133,9 +141,11 @@ def test_from_random_starts_the_peers_find_as_many(robust, world, ball):
     # Over training seeds, what they find differs by 0.3 ± 0.5 points.
     assert abs(ours - theirs) <= 0.02
     # What we report counts an image that is wrong from the start as lost, too: −1.0 ± 0.6 points.
-    assert (
-        theirs - 0.04 <= training.robust_accuracy(robust, images, ball, steps=10) <= theirs + 0.015
-    )
+    search = {"steps": 10, "loss": cross_entropy_of_each}
+    reported = training.robust_accuracy(robust, images, ball, **search)
+    assert theirs - 0.04 <= reported <= theirs + 0.015
+    # And climbs another loss, which finds more of them.
+    assert training.robust_accuracy(robust, images, ball, steps=10) <= reported + 0.01
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.5, 20])
@@ -186,16 +196,19 @@ def test_same_seed_same_result(natural, batch, ball):
 
 
 @names
-@pytest.mark.parametrize("steps", [0, 1, 6])
-def test_what_survives_is_right_at_every_point_of_the_search(exact, batch, ball, steps):
+@pytest.mark.parametrize(
+    ("steps", "loss"), [(0, weighted_margin), (1, cross_entropy_of_each), (6, weighted_margin)]
+)
+def test_what_survives_is_right_at_every_point_of_the_search(exact, batch, ball, steps, loss):
     (x, y), ball = batch, type(ball)(ball.eps / 2)
     alphas = equal_steps(ball.eps, steps)
     expected = torch.ones(len(x), dtype=torch.bool)
     for taken in range(steps + 1):
-        x_adv = pgd(exact, x, y, ball, steps=taken, alpha=alphas[:taken], seed=3)
+        x_adv = pgd(exact, x, y, ball, steps=taken, alpha=alphas[:taken], seed=3, loss=loss)
         expected &= exact(x_adv).argmax(1) == y
-    found = survives(exact, x, y, ball, alphas, seed=3)
+    found, blind = survives(exact, x, y, ball, alphas, seed=3, loss=loss)
     assert torch.equal(found, expected) and 0 < found.sum() < len(x)
+    assert torch.equal(blind, found if steps == 0 else torch.zeros_like(found))
 
 
 @names
@@ -203,8 +216,8 @@ def test_what_is_lost_is_not_followed_further(natural, batch, ball):
     (x, y), ball = batch, type(ball)(ball.eps / 2)
     seen = []
     with_count = natural.register_forward_pre_hook(lambda module, inputs: seen.append(len(*inputs)))
-    found = survives(natural, x, y, ball, equal_steps(ball.eps, 8))
-    wrong = survives(natural, x, (natural(x).argmax(1) + 1) % 10, Linf(0.0), [0.0] * 8)
+    found, _ = survives(natural, x, y, ball, equal_steps(ball.eps, 8))
+    wrong, _ = survives(natural, x, (natural(x).argmax(1) + 1) % 10, Linf(0.0), [0.0] * 8)
     with_count.remove()
     assert seen[0] == len(x) and seen[:9] == sorted(seen[:9], reverse=True)
     assert int(found.sum()) <= seen[8] < len(x)
@@ -251,46 +264,6 @@ def test_the_gradients_of_the_weights_are_left_alone(robust, batch):
     assert not x.requires_grad
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 8])
-def test_random_starts_are_uniform_in_the_l2_ball(d):
-    x = torch.zeros(20_000, 1, 1, d)
-    delta = L2(0.7).random_start(x, torch.Generator().manual_seed(0)).flatten(1).double()
-    radius = delta.norm(dim=1) / 0.7
-    assert kstest(radius**d, "uniform").pvalue > 0.01
-    # No direction is preferred: along each axis the point's sign, and its place on the sphere.
-    assert abs(float((delta[:, 0] > 0).double().mean()) - 0.5) < 0.015
-    if d == 2:
-        angle = torch.atan2(delta[:, 1], delta[:, 0]) / (2 * torch.pi) + 0.5
-        assert kstest(angle, "uniform").pvalue > 0.01
-    if d == 3:  # Archimedes: each coordinate of a point of the sphere is uniform
-        for axis in range(3):
-            height = delta[:, axis] / delta.norm(dim=1)
-            assert kstest((height + 1) / 2, "uniform").pvalue > 0.01
-
-
-def test_random_starts_are_uniform_in_the_linf_ball():
-    x = torch.zeros(20_000, 1, 1, 2)
-    delta = Linf(0.3).random_start(x, torch.Generator().manual_seed(0)).flatten(1)
-    for axis in range(2):
-        assert kstest((delta[:, axis] / 0.3 + 1) / 2, "uniform").pvalue > 0.01
-    assert abs(float(torch.corrcoef(delta.T)[0, 1])) < 0.02
-
-
-@pytest.mark.parametrize("kind", [L2, Linf])
-def test_projection_finds_the_nearest_point(kind):
-    ball, delta = kind(0.5), torch.randn(50, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    delta[:10] *= 0.05  # some lie inside
-    near = ball.project(delta)
-    assert torch.equal(near[:10], delta[:10])
-    assert (size(near, ball) <= 0.5 + 1e-6).all()
-    # No point of the ball is nearer than the projection.
-    for seed in range(20):
-        others = ball.random_start(delta, torch.Generator().manual_seed(seed))
-        assert ((others - delta).flatten(1).norm(dim=1) >= (near - delta).flatten(1).norm(dim=1))[
-            10:
-        ].all()
-
-
 def test_step_sizes(robust, batch):
     x, y = batch
 
@@ -308,6 +281,153 @@ def test_step_sizes(robust, batch):
     first = pgd(robust, inside, y[:8], L2(0.4), steps=2, alpha=[0.05, 0], random_start=False)
     torch.testing.assert_close(first - inside, one)
     assert torch.equal(found(steps=0), x)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor, np.array])
+def test_numbers_of_any_library_are_sizes(robust, batch, number):
+    x, y = batch[0][:8], batch[1][:8]
+    plain = pgd(robust, x, y, L2(0.5), steps=2, alpha=0.125, restarts=2)
+    for steps, restarts in ((np.int64(2), np.int32(2)), (torch.tensor(2), torch.tensor(2))):
+        for alpha in (number(0.125), [number(0.125)] * 2, [0.125, number(0.125)]):
+            search = {"steps": steps, "restarts": restarts, "alpha": alpha}
+            assert torch.equal(pgd(robust, x, y, L2(number(0.5)), **search), plain)
+    assert L2(number(0.5)) == L2(0.5) and repr(Linf(number(0.5))) == "Linf(eps=0.5)"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_is_attacked(robust, world, kind):
+    # By a linear one in closed form, then by one that convolves: not every processor has float16.
+    model, x, y = Linear().to(kind), cloud(40), torch.arange(40) % 2
+    worst = x + 0.1 * (1 - 2 * y)[:, None, None, None] * model.w.float().sign()
+    for shown in (x, x.to(kind)):
+        found = pgd(model, shown, y, Linf(0.1), steps=8)
+        assert found.dtype == shown.dtype
+        torch.testing.assert_close(found.float(), worst, atol=1e-6 if shown is x else 2e-2, rtol=0)
+    images = world[1][:30]
+    half, shares = copy.deepcopy(robust).to(torch.bfloat16), []
+    for model in (robust, half):
+        shares.append(training.robust_accuracy(model, images, L2(0.25), steps=5))
+    assert abs(shares[0] - shares[1]) <= 0.1
+    assert abs(training.accuracy(half, images) - training.accuracy(robust, images)) <= 0.1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_refused(robust, world, value):
+    model = copy.deepcopy(robust)
+    model.head.bias.data[3] = value
+    images = world[1][:8]
+    x, y = training.pixels(images.x), images.y
+    for measure in (
+        lambda: pgd(model, x, y, L2(0.1), steps=2),
+        lambda: survives(model, x, y, L2(0.1), [0.1]),
+        lambda: survives(model, x, y, L2(0.1), []),
+        lambda: training.accuracy(model, images),
+        lambda: training.robust_accuracy(model, images, L2(0.1), steps=2),
+    ):
+        with pytest.raises(NotFinite, match=r"logits.* are not finite; its weights are damaged"):
+            measure()
+
+
+LOGITS = st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=12)
+
+
+def direction(loss, logits, y):
+    logits = logits.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, y).sum(), logits)
+    return gradient
+
+
+def check_weights(numbers, label, exponent):
+    """The gradient by the logits: −1 for the own class, the weights of the others."""
+    logits, y = torch.tensor([numbers]), torch.tensor([label % len(numbers)])
+    found = direction(weighted_margin, logits, y)
+    assert found.isfinite().all() and found[0, y] == pytest.approx(-1, abs=1e-5)
+    others = found[0, torch.arange(len(numbers)) != y]
+    assert others.min() >= 0 and float(others.sum()) == pytest.approx(1, abs=1e-5)
+    ahead = logits[0, torch.arange(len(numbers)) != y]
+    assert others[ahead.argmax()] == others.max()
+    # Powers of two change no digit, however large or small the logits are.
+    small = logits.clone().double()
+    whole = direction(weighted_margin, small, y)
+    assert torch.equal(direction(weighted_margin, small * 2.0**exponent, y), whole)
+
+
+@given(LOGITS, st.integers(0, 11), st.integers(-200, 200))
+@settings(max_examples=60, deadline=None)
+def test_the_weights_of_a_margin(numbers, label, exponent):
+    check_weights(numbers, label, exponent)
+
+
+@pytest.mark.long
+@given(LOGITS, st.integers(0, 11), st.integers(-200, 200))
+@settings(max_examples=3000, deadline=None)
+def test_the_weights_of_a_margin_of_many(numbers, label, exponent):
+    check_weights(numbers, label, exponent)
+
+
+def test_a_weighted_margin_points_as_cross_entropy_of_logits_whose_lead_is_3():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(6, (200,), generator=generator)
+    own = logits.gather(1, y[:, None])
+    rest = logits.masked_fill(nn.functional.one_hot(y, 6).bool(), -torch.inf)
+    scaled = logits * 3 / (rest.amax(1, keepdim=True) - own).abs()
+    expected = direction(cross_entropy_of_each, scaled, y)
+    expected = expected / -expected.gather(1, y[:, None])  # −1 for the own class
+    torch.testing.assert_close(direction(weighted_margin, logits, y), expected)
+
+
+class Scaled(nn.Module):
+    """A network whose logits are so many times as large."""
+
+    def __init__(self, inner, times):
+        super().__init__()
+        self.inner, self.times = inner, times
+
+    def forward(self, x):
+        return self.inner(x) * self.times
+
+
+@names
+def test_the_scale_of_the_logits_does_not_count(natural, robust, world, ball):
+    images, search = world[1][:60], {"ball": type(ball)(ball.eps / 2), "steps": 5}
+    for network in (natural, robust):
+        shares = [
+            training.robust_accuracy(Scaled(network, times), images, **search)
+            for times in (1, 10, 100, 1e4, 1e-3)
+        ]
+        assert np.ptp(shares) <= 0.04  # two searches may differ by rounding
+        # Where the gradient of cross-entropy vanishes, nothing is found, and that is said.
+        search["loss"] = cross_entropy_of_each
+        with pytest.warns(RuntimeWarning, match="gradient there is exactly 0"):
+            blind = training.robust_accuracy(Scaled(network, 1e4), images, **search)
+        assert blind > max(shares) + 0.05
+        del search["loss"]
+
+
+class Rounding(nn.Module):
+    """A network that rounds its input to some levels: its gradient is 0 wherever it is defined."""
+
+    def __init__(self, inner, levels):
+        super().__init__()
+        self.inner, self.levels = inner, levels
+
+    def forward(self, x):
+        return self.inner((x * self.levels).round() / self.levels)
+
+
+def test_where_gradients_vanish_it_is_said(natural, world, recwarn):
+    images = world[1][:40]
+    right = round(40 * training.accuracy(natural, images))
+    training.robust_accuracy(natural, images, L2(0.2), steps=3)
+    for model in (Rounding(natural, 255), nn.Sequential(natural, nn.ReLU(), nn.Threshold(1e9, 0))):
+        # Without steps, or in a ball without room, nothing was to be tried.
+        training.robust_accuracy(model, images, L2(0.2), steps=0)
+        training.robust_accuracy(model, images, L2(0), steps=3)
+    assert not recwarn.list
+    said = rf"{right} of 40 images count as right .* gradient there is exactly 0.* round or mask"
+    with pytest.warns(RuntimeWarning, match=said):
+        training.robust_accuracy(Rounding(natural, 255), images, L2(0.001), steps=3, restarts=2)
 
 
 def test_long_then_short():
@@ -341,6 +461,10 @@ def test_no_images_at_all(natural):
         ({"steps": 2, "alpha": -0.1}, "alpha -0.1"),
         ({"steps": 2, "alpha": [0.1, -0.2]}, "alpha -0.2"),
         ({"steps": 2, "alpha": [0.1]}, "alpha holds 1 step sizes for 2 steps"),
+        ({"steps": 2, "alpha": float("nan")}, "alpha nan is no size of a step"),
+        ({"steps": 2, "alpha": "long"}, "alpha is 'long'; give a step size in pixels"),
+        ({"steps": 2.5}, "steps is 2.5; allowed are whole numbers of 0 and more"),
+        ({"steps": 1, "restarts": 1.5}, "restarts is 1.5; allowed are whole numbers of 1"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(natural, batch, search, said):
@@ -356,36 +480,74 @@ def test_pixels_outside_the_box_are_refused(natural, x):
         pgd(natural, image, torch.tensor([0]), L2(0.1), steps=1)
 
 
-@pytest.mark.parametrize("kind", [L2, Linf])
-@pytest.mark.parametrize("eps", [-0.1, float("inf"), float("nan")])
-def test_a_radius_that_makes_no_sense_is_refused(kind, eps):
-    with pytest.raises(ValueError, match=f"eps is {eps}; allowed are 0 and more"):
-        kind(eps)
-
-
-@pytest.fixture(scope="module")
-def source():
-    """A robust source as the chapters train it, on 3,000 images: less than a minute."""
-    model = models.build("small_resnet", 10, seed=0)
-    training.fit(model, microcosm.draw(3000, 0), epochs=6, ball=L2(0.25), attack_steps=2)
+def source(eps, seed, **more):
+    """A robust source as the chapters train it; half a minute."""
+    model, how = models.build("small_resnet", 10, seed=seed), {"epochs": 6, "seed": seed, **more}
+    training.fit(model, microcosm.draw(2500, 0), ball=L2(eps), **how)
     return model.requires_grad_(False)
+
+
+def barely_trained(model, seed):
+    """The source with a new head for digits, trained on eight images a class."""
+    kept = []
+    measures = {"kept": lambda network: kept.append(network) or 0.0}
+    splits = load("digits"), load("digits", "test")
+    transfer(model, splits, n=80, epochs=30, seeds=[1000 * seed], measures=measures)
+    return kept[0].requires_grad_(False), splits[1]
+
+
+def test_on_a_barely_trained_head_a_peer_finds_hardly_more(robust):
+    model, images = barely_trained(robust, 0)
+    images = subset(images, 80, seed=0)
+    x, y = training.pixels(images.x), images.y
+    attack = foolbox.attacks.L2DeepFoolAttack(steps=30)
+    _, _, fooled = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=0.25)
+    theirs = float((~fooled).double().mean())
+    ours, weakly = (
+        training.robust_accuracy(model, images, L2(0.25), steps=10, loss=loss)
+        for loss in (weighted_margin, cross_entropy_of_each)
+    )
+    # Over seeds of the source: ours as DeepFool's, cross-entropy 0 to 4 points more.
+    assert ours <= theirs + 0.03 and ours <= weakly + 0.02
+
+
+def strong(model, images, norm, eps):
+    """The share that is right after AutoAttack, as torchattacks has it."""
+    attack = torchattacks.AutoAttack(plain(model), norm=norm, eps=eps, n_classes=10, seed=0)
+    return right(model, attack(training.pixels(images.x), images.y), images.y)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("ball", [L2(0.25), Linf(2 / 255)], ids=["l2", "linf"])
-def test_autoattack_finds_hardly_more(source, ball):
-    # About four minutes each on one core. First measured: ours 84.8, AutoAttack 83.6 in the ℓ2
-    # ball, 83.6 and 82.4 in the other.
-    images = microcosm.draw(256, 1)
-    ours = training.robust_accuracy(source, images, ball, steps=50, restarts=2)
+def test_autoattack_finds_hardly_more(ball):
+    # MEASURED_SOURCE
+    model, images = source(0.25, 0, attack_steps=2), microcosm.draw(256, 1)
+    ours = training.robust_accuracy(model, images, ball, steps=50, restarts=2)
     norm = "L2" if isinstance(ball, L2) else "Linf"
-    attack = torchattacks.AutoAttack(plain(source), norm=norm, eps=ball.eps, n_classes=10, seed=0)
-    theirs = right(source, attack(training.pixels(images.x), images.y), images.y)
+    theirs = strong(model, images, norm, ball.eps)
     print(f"{norm}: ours {ours:.3f}, AutoAttack {theirs:.3f}")
     # Searches of like strength differ by 0.6 points over training seeds, on so many images.
     assert abs(ours - theirs) <= 0.03
-    assert 0.5 < theirs < training.accuracy(source, images) - 0.05
+    assert 0.5 < theirs < training.accuracy(model, images) - 0.05
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_autoattack_finds_hardly_more_on_a_barely_trained_head(seed):
+    # MEASURED_HEAD
+    model, images = barely_trained(source(0.5, seed, attack_steps=1), seed)
+    images = subset(images, 200, seed=0)
+    found = {
+        loss: training.robust_accuracy(model, images, L2(0.5), steps=10, loss=loss)
+        for loss in (weighted_margin, cross_entropy_of_each)
+    }
+    theirs = strong(model, images, "L2", 0.5)
+    print({loss.__name__: share for loss, share in found.items()}, f"AutoAttack {theirs:.3f}")
+    assert found[weighted_margin] <= theirs + 0.03
+    assert found[cross_entropy_of_each] >= found[weighted_margin]
+    assert theirs > 0.05
 
 
 class Scripted(nn.Module):

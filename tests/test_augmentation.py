@@ -46,12 +46,25 @@ def test_a_view_is_what_the_steps_of_the_paper_make_of_an_image():
     assert 0.4 < (left > 100).float().mean() < 0.6
 
 
+def test_a_view_by_crops_is_the_image_shifted_and_perhaps_turned_round(x):
+    seen = augmentation.one_view(x, range(20), 1, policy="crops")
+    padded = transforms.functional.pad(x, 4)
+    for image, whole in zip(seen, padded, strict=True):
+        places = [(i, j) for i in range(9) for j in range(9)]
+        crops = torch.stack([whole[:, i : i + 32, j : j + 32] for i, j in places])
+        found = [(crops == one).flatten(1).all(1).any() for one in (image, image.flip(2))]
+        assert any(found)
+    assert torch.equal(seen, augmentation.one_view(x, range(20), 1, policy="crops"))
+    assert not torch.equal(seen, augmentation.one_view(x, range(20), 1))
+
+
 def test_all_views_come_in_batches_view_by_view(x, monkeypatch):
     monkeypatch.setattr(augmentation, "BATCH", 8)
     positions = torch.tensor([1, 4, 5, 9, 10, 11, 15, 16, 17, 18])
-    batches = list(augmentation.all_views(x, positions, 3, seed=1))
+    batches = list(augmentation.all_views(x, positions, 3, seed=1, policy="crops"))
     assert [len(batch) for batch in batches] == [8, 2] * 3
-    expected = [augmentation.one_view(x[positions], positions, k, seed=1) for k in range(3)]
+    how = {"seed": 1, "policy": "crops"}
+    expected = [augmentation.one_view(x[positions], positions, k, **how) for k in range(3)]
     assert torch.equal(torch.cat(batches), torch.cat(expected))
 
 
@@ -66,7 +79,7 @@ def test_grey_is_told_from_colour(x):
 @pytest.mark.parametrize(
     ("policy", "views", "said"),
     [
-        ("colour", 1, "augment is 'colour'; allowed are none and paper"),
+        ("colour", 1, "augment is 'colour'; allowed are none, crops, paper"),
         ("none", 2, "views is 2 with augment none; allowed are 1 without augmentation"),
         ("none", 0, "views is 0 with augment none; allowed are 1 without augmentation"),
         ("paper", -1, "views is -1 with augment paper; allowed are"),

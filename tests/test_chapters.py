@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import forge
@@ -17,7 +18,7 @@ import yaml
 from PIL import Image
 
 from lib import datasets
-from lib.book import publishing
+from lib.book import notebooks, publishing
 from lib.book.toc import chapters
 from lib.runtime import rows as kept_rows
 from lib.runtime import rules
@@ -154,10 +155,36 @@ def said(path):
     return "\n".join(texts)
 
 
+class Shown(HTMLParser):
+    """What a reader sees of HTML, and the elements in it that would run a script."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.scripts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "script" or any(name.startswith("on") for name, _ in attrs):
+            self.scripts.append(self.get_starttag_text())
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def html_of(path):
+    """Return the HTML of a run's tables and widgets."""
+    nb = nbformat.read(path, as_version=4)
+    outputs = [o for cell in nb.cells for o in cell.get("outputs", [])]
+    models = nb.metadata.get("widgets", {}).get(notebooks.STATE, {}).get("state", {}).values()
+    values = [v for m in models for v in m["state"].values() if isinstance(v, str)]
+    return Shown("\n".join([o.get("data", {}).get("text/html", "") for o in outputs] + values))
+
+
 def faults(path):
-    """Name what a rerun should not show: errors, unfilled answers, numbers that are none."""
-    text = said(path)
-    found = [f"{output.ename}: {output.evalue}" for output in errors(path)]
+    """Name what a rerun should not show: errors, scripts, no answer, numbers that are none."""
+    html = html_of(path)
+    text = said(path) + " ".join(html.text)
+    found = [f"{output.ename}: {output.evalue}" for output in errors(path)] + html.scripts
     found += re.findall(r"\bnan\b", text, re.IGNORECASE)
     found += ["no answer"] * ("stands here once" in text)
     return found + ["glue"] * ("{glue" in prose(path))
@@ -239,13 +266,15 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
         done = papermill_run(name, out, cwd, notebook, **tiny)
         assert done.returncode == 0, done.stderr[-2000:]
         assert faults(out) == []
+    runs = [notebooks.normalised(notebooks.read(tmp_path / f"{place}.ipynb")) for place in places]
+    assert runs[0] == runs[1] == runs[2]  # the same bytes, wherever and however often
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_rerun_speaks_of_itself_alone(name, tmp_path):
     """On a folder whose names are no Markdown, from other sources, with one seed."""
-    out, folder = tmp_path / "out.ipynb", tmp_path / "cats_&_*dogs*"
-    image_folder(folder, ["a<b", "c|d"], each=20)
+    out, folder = tmp_path / "out.ipynb", tmp_path / "cats_&_*dogs*<img src=x onerror=alert(1)>"
+    image_folder(folder, ["$5_$10", "a<b & `c`|d\n*e* $x$"], each=20)
     given = {**TINY_SOURCE, **TINY[name], "seeds": 1}
     given = {key: value for key, value in given.items() if key in defaults(name)}
     given |= {"target": str(folder)} if "target" in given or "target" in defaults(name) else {}
@@ -358,13 +387,36 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
     tiny = {k: v for k, v in tiny.items() if k not in ("target", "n_labelled")}
     out = executed(
         tmp_path,
-        "07", "-p", "target", "my images", "-p", "sources", "small_resnet:mine.pt", *flags(tiny),
+        "07", "-p", "target", "my images", "-p", "sources", "small_resnet:mine.pt",
+        "-p", "labels_file", "labels.csv", *flags(tiny | {"depths": [0, -1]}),
     )  # fmt: skip
-    said = str([cell.get("outputs") for cell in cells_of(out)])
-    assert "mine" in said and "python -m lib.advisor fit 'my images'" in said.replace("\\", "")
-    assert "left/" in said or "right/" in said  # doubtful images are named by their files
+    shown = str([cell.get("outputs") for cell in cells_of(out)])
+    assert "mine" in shown and "-m lib.advisor fit 'my images'" in shown.replace("\\", "")
+    assert "left/" in shown or "right/" in shown  # doubtful images are named by their files
+    told = said(out)
+    assert "16 labelled images of 2 classes; chance is 50 %" in told
+    assert "Fewer than 10 images tell next to nothing of a class: left (8) and right (8)" in told
+    assert "(from scratch) with everything trained" in told and not faults(out)
+    labels = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert len(labels) == 17 and str(tmp_path / "my images") in labels[1]
     done = run("07", "-p", "with_ladder", "False", "-p", "target", "my images", cwd=tmp_path)
     assert done.returncode == 1 and "name sources" in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("left", "right"), [(4, 4), (96, 4)])
+def test_chapter_07_says_what_so_few_images_cannot_tell(tmp_path, left, right):
+    image_folder(tmp_path / "mine", ["left"], each=left)
+    image_folder(tmp_path / "mine", ["right"], each=right)
+    tiny = {k: v for k, v in {**TINY_SOURCE, **TINY["07_which_source"]}.items() if k != "seeds"}
+    tiny = {k: v for k, v in tiny.items() if k not in ("target", "n_labelled")}
+    told = said(out := executed(tmp_path, "07", "-p", "target", "mine", *flags(tiny)))
+    assert not faults(out) and "right (4)" in told
+    share = f"{max(left, right) / (left + right):.0%}".replace("%", " %")
+    assert f"the largest class, left, has {share}" in told
+    assert f"not surely better than always naming the largest class, {share[:-2]}.0 %" in told
+    assert ("too few to follow how the accuracy grows" in told) == (left == 4)
+    assert not re.search(r"(\d+\.\d) \[\1, \1\]|interval ([+-]?\d+\.\d) to \2\)", told)
 
 
 # What the protocol leaves open: small files in the place of the published ones, and few images.
@@ -465,6 +517,36 @@ def stimuli(folder, one, other):
         Image.new("RGB", (40, 40), "olive").save(file)
 
 
+def test_a_folder_may_be_called_by_a_number(tmp_path):
+    image_folder(tmp_path / "2024", each=12)
+    words = ["-p", "target", "2024", "-p", "n_max", "5000", "--no-progress-bar"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(CHAPTERS["02_low_data_transfer"]),
+        "out.ipynb",
+    ]
+    how = {"cwd": tmp_path, "capture_output": True, "text": True, "env": ENVIRONMENT}
+    done = subprocess.run([*command, *words], **how)
+    refused = done.stderr.strip().splitlines()[-1]
+    # It is the folder that holds too few.
+    assert "ParameterError" in refused and "5000" in refused and "2024'" not in refused, refused
+
+
+@pytest.mark.long
+def test_chapters_share_a_file_of_rows_and_repeat_nothing(tmp_path):
+    file, counts = tmp_path / "all.jsonl", []
+    for place, name in enumerate(("02_low_data_transfer", "03_shape_bias", "02_low_data_transfer")):
+        tiny = {**TINY_SOURCE, **TINY[name], "target": "faces", "rows_file": str(file)}
+        out = tmp_path / f"{place}.ipynb"
+        done = papermill_run(name, out, ROOT, CHAPTERS[name], **tiny)
+        assert done.returncode == 0 and faults(out) == [], done.stderr[-2000:]
+        counts.append(len(kept_rows.read(file)))
+    assert counts[0] < counts[1] == counts[2]
+    assert said(tmp_path / "0.ipynb") == said(tmp_path / "2.ipynb")
+
+
 BAD = {
     "a misspelt name": (["-p", "unfrozen_block", "1"], "did you mean unfrozen_blocks"),
     "a wrong type": (["-p", "seeds", "many"], "seeds must be a whole number"),
@@ -473,6 +555,8 @@ BAD = {
     "an unknown set": (["-p", "target", "digitz"], "microcosm, digits, faces, textures"),
     "an empty folder": (["-p", "target", "empty"], "empty"),
     "a folder with one class": (["-p", "target", "one"], "1 class (left)"),
+    "a table of one's own for rows": (["-p", "rows_file", "mine.csv"], "name a .jsonl file"),
+    "the same, called so": (["-p", "rows_file", "mine.jsonl"], "holds no rows of this book"),
     "an unreadable image": (["-p", "target", "broken"], "3.png"),
 }
 
@@ -483,6 +567,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(kind, tmp_path):
     (tmp_path / "empty").mkdir()
     image_folder(tmp_path / "one", ["left"])
     (image_folder(tmp_path / "broken") / "left" / "3.png").write_text("no image")
+    for name in ("mine.csv", "mine.jsonl"):
+        (tmp_path / name).write_text("patient,age\n17,60\n")
     out = tmp_path / "out.ipynb"
     out.write_text("kept")
     done = run("02", *arguments, "-o", out, cwd=tmp_path)
@@ -491,6 +577,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(kind, tmp_path):
     assert len(lines) == 1 and said in lines[0], done.stderr
     assert "Traceback" not in done.stderr
     assert out.read_text() == "kept"
+    assert {f.read_text() for f in tmp_path.glob("mine.*")} == {"patient,age\n17,60\n"}
 
 
 def test_an_unknown_chapter_is_named_and_the_known_are_listed():

@@ -1,12 +1,15 @@
 import pickle
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lib.attacks import L2, Linf
 from lib.constraint import (
     FROM_SCRATCH,
     MIXED_TEXTURES,
     NATURAL,
+    ORDER,
     UNTRAINED,
     Constraint,
     constraints,
@@ -23,6 +26,9 @@ CONTROLS = [MIXED_TEXTURES, UNTRAINED, FROM_SCRATCH]
         (Constraint("l2", 3), "ℓ2 3", "l2 3"),
         (Constraint("linf", 0.0157), "ℓ∞ 4/255", "linf 0.0157"),
         (Constraint("linf", 0.5 / 255), "ℓ∞ 0.5/255", f"linf {0.5 / 255!r}"),
+        (Constraint("noise", 0.1), "noise 0.1", "noise 0.1"),
+        (Constraint("low-pass", 0.15), "low-pass 0.15", "low-pass 0.15"),
+        (Constraint("natural until", 0.6), "natural until 0.6", "natural until 0.6"),
         (UNTRAINED, "untrained", "untrained"),
         (FROM_SCRATCH, "from scratch", "from scratch"),
     ],
@@ -46,19 +52,76 @@ def test_controls_are_read_too():
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "Natural", "l2", "l2 0", "l2 1.2.3", "l2 -1", "l1 0.5", "linf inf", "l2 0.5 0.5", "linf"],
+    ("text", "expected"),
+    [
+        ("ℓ2 0.5", Constraint("l2", 0.5)),
+        ("ℓ∞ 4/255", Constraint("linf", 4 / 255)),
+        ("linf 4/255", Constraint("linf", 4 / 255)),
+        (" L2  .5 ", Constraint("l2", 0.5)),
+        ("l2 5e-1", Constraint("l2", 0.5)),
+        ("Natural", NATURAL),
+        ("Low-Pass 1/8", Constraint("low-pass", 0.125)),
+        ("From Scratch", FROM_SCRATCH),
+    ],
 )
-def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match="allowed are natural, l2 EPS and linf EPS") as raised:
+def test_what_figures_and_people_call_it_is_read_too(text, expected):
+    assert Constraint.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "l2", "l1 0.5", "l2 0.5 0.5", "linf", "robust", "natural 0.5", "noise", "until 1"]
+)
+def test_a_name_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="allowed are natural, l2 EPS, linf EPS, noise") as raised:
         Constraint.parse(text)
     assert repr(text) in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["l2 0", "l2 1.2.3", "l2 -1", "linf inf", "ℓ2 1/0", "linf 4/", "l2 nan", "noise x", "l2 1/2/3",
+     "natural until 1.1"],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=r"(l2|linf|noise|natural until) is .*; allowed is"):
+        Constraint.parse(text)
+
+
+def is_read_or_refused_in_one_line(text):
+    """Read a text; what is read is the same when read again."""
+    try:
+        found = Constraint.parse(text)
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert Constraint.parse(found.text) == found
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.tuples(st.sampled_from([*ORDER, "ℓ2", "ℓ∞"]), st.text("0123456789.e-+/ _", max_size=9)).map(
+        " ".join
+    ),
+)
+
+
+@given(TEXTS)
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_read_or_refused_in_one_line(text):
+    is_read_or_refused_in_one_line(text)
+
+
+@pytest.mark.long
+@given(TEXTS)
+@settings(max_examples=5000, deadline=None)
+def test_many_texts_are_read_or_refused_in_one_line(text):
+    is_read_or_refused_in_one_line(text)
+
+
+@pytest.mark.parametrize(
     ("norm", "eps"), [("natural", 0.1), ("l2", 0), ("linf", -1), ("untrained", 1), ("l2", None)]
 )
-def test_a_radius_that_does_not_fit_is_refused(norm, eps):
+def test_an_amount_that_does_not_fit_is_refused(norm, eps):
     with pytest.raises((ValueError, TypeError)):
         Constraint(norm, eps)
 
@@ -72,7 +135,8 @@ def test_the_order_is_that_of_figures_and_tables():
     l2 = [Constraint("l2", eps) for eps in (0.1, 0.25, 2.5, 10)]  # not that of their texts
     linf = [Constraint("linf", eps) for eps in (0.01, 0.1)]
     others = [Constraint("a network from elsewhere"), Constraint("some file")]
-    expected = [NATURAL, *l2, *linf, *CONTROLS, *others]
+    kinds = [Constraint("noise", 0.1), Constraint("noise", 0.2), Constraint("low-pass", 0.1)]
+    expected = [NATURAL, *l2, *linf, *kinds, *CONTROLS, *others]
     backwards = expected[::-1]
     assert sorted(backwards) == expected
     assert NATURAL < l2[0] <= l2[0] < linf[0] < UNTRAINED and not UNTRAINED <= NATURAL
@@ -86,3 +150,7 @@ def test_the_constraints_of_a_ladder():
     found = constraints([0.5, 0.1], [0.02, 0.01])
     assert [c.text for c in found] == ["natural", "l2 0.1", "l2 0.5", "linf 0.01", "linf 0.02"]
     assert constraints([], []) == [NATURAL]
+    more = constraints([0.5], [], ["low-pass 0.1", "ℓ2 0.5", "natural", "noise 0.2", "l2 0.1"])
+    assert [c.text for c in more] == [
+        "natural", "l2 0.1", "l2 0.5", "noise 0.2", "low-pass 0.1",
+    ]  # fmt: skip

@@ -27,11 +27,19 @@ def test_it_is_not_among_the_weights_but_goes_with_the_network():
 
 @pytest.mark.parametrize(
     ("mean", "std"),
-    [(0.5, 0.0), (0.5, -1.0), (float("nan"), 1.0), (MEAN, [1, 1, float("inf")]), ([0, 0], [1, 1])],
+    [
+        (2.0, 1.0),
+        (-0.1, 1.0),
+        (0.5, 0.0),
+        (0.5, -1.0),
+        (float("nan"), 1.0),
+        (MEAN, [1, 1, float("inf")]),
+        ([0, 0], [1, 1]),
+    ],
 )
 def test_numbers_that_cannot_normalise_are_refused(mean, std):
     module = Normalise(0.5, 0.25)
-    with pytest.raises(ValueError, match="allowed are 1 or 3 finite numbers"):
+    with pytest.raises(ValueError, match="allowed are 1 or 3 numbers of"):
         module.set(mean, std)
     assert float(module.mean) == 0.5 and float(module.std) == 0.25
 

@@ -92,6 +92,73 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert (pooled["mean"].abs() < half).mean() < 0.75
 
 
+def with_subsets(rows, *, shared):
+    """Number the subsets, the same for all source seeds or each seed's own."""
+    number = rows.groupby(["trial", "source_seed"]).cumcount()
+    return rows.assign(subset_seed=number + (0 if shared else 1000 * rows["source_seed"]))
+
+
+def test_subsets_that_source_seeds_share_are_refused():
+    rows = two_levels(3, seeds=3, subsets=4, rng=np.random.default_rng(0))
+    own = summary(with_subsets(rows, shared=False), "value", ["trial"])
+    pd.testing.assert_frame_equal(own, summary(rows, "value", ["trial"]))
+    said = "several of source_seed share trial 0, subset_seed 0; an interval needs subsets of each"
+    with pytest.raises(ValueError, match=said):
+        summary(with_subsets(rows, shared=True), "value", ["trial"])
+    # One is enough, and pairs hold to it too.
+    one = frame(seeds=3)
+    one.loc[one["subset_seed"] == 20, "subset_seed"] = 0
+    with pytest.raises(ValueError, match=r"share n_train \d+, constraint ℓ2 0.25, subset_seed 0"):
+        paired(one, "clean_accuracy", ["n_train"])
+    # Of one source seed the subsets are the draws, and networks may share what they are shown.
+    summary(frame(seeds=1), "clean_accuracy", ["n_train"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seeds", "subsets"), [(3, 2), (3, 8), (5, 1), (5, 4), (10, 4)])
+def test_intervals_of_nested_draws_cover_as_they_say_and_of_shared_ones_do_not(seeds, subsets):
+    trials, rng = 2000, np.random.default_rng(seeds * 100 + subsets)
+    own = two_levels(trials, seeds, subsets, rng)
+    found = summary(with_subsets(own, shared=False), "value", ["trial"])
+    covered = ((found["low"] < 0) & (found["high"] > 0)).mean()
+    assert abs(covered - 0.95) < 4 * (0.95 * 0.05 / trials) ** 0.5
+    # Two sources on the same draws: their difference has an interval of its own.
+    both = pd.concat(
+        own.assign(constraint=name, value=own["value"] + rng.normal(0, scale, len(own)))
+        for name, scale in ((NATURAL, 0.5), (ROBUST, 2))
+    )
+    both["subset_seed"] = with_subsets(own, shared=False)["subset_seed"]
+    gap = paired(both, "value", ["trial"])
+    covered = ((gap["low"] < 0) & (gap["high"] > 0)).mean()
+    assert abs(covered - 0.95) < 4 * (0.95 * 0.05 / trials) ** 0.5
+    # Without the guard: the luck of subsets that all seeds share is in every mean, and in no
+    # spread. Here that of their mean is twice that of the source.
+    names = ["trial", "source_seed"]
+    luck = rng.normal(0, 2 * subsets**0.5, (trials, subsets))
+    luck = luck[own["trial"], own.groupby(names).cumcount()]
+    shared = own.assign(value=own["value"] + luck)
+    with pytest.raises(ValueError, match="several of source_seed share"):
+        summary(with_subsets(shared, shared=True), "value", ["trial"])
+    unguarded = summary(shared, "value", ["trial"])  # which are subsets, nothing tells
+    covered = ((unguarded["low"] < 0) & (unguarded["high"] > 0)).mean()
+    assert covered < 0.85
+
+
+def test_a_value_that_is_not_a_number_is_named():
+    rows = frame()
+    cell = (rows["n_train"] == 40) & (rows["subset_seed"] == 21) & (rows["constraint"] == ROBUST)
+    rows.loc[cell, "clean_accuracy"] = np.nan
+    said = "clean_accuracy is not a number at constraint ℓ2 0.25, n_train 40, source_seed 2, "
+    with pytest.raises(ValueError, match=f"{said}one of 1 such rows") as caught:
+        summary(rows, "clean_accuracy", ["constraint", "n_train"])
+    assert len(str(caught.value).splitlines()) == 1
+    for reference in (NATURAL, ROBUST):  # on whichever side it is
+        with pytest.raises(ValueError, match=f"{said}subset_seed 21"):
+            paired(rows, "clean_accuracy", ["n_train"], reference=reference)
+    with pytest.raises(ValueError, match="clean_accuracy is not a number at"):
+        best(rows, "clean_accuracy", ["n_train"])
+
+
 def test_summary_by_a_plain_loop():
     rows = frame()
     found = summary(rows, "clean_accuracy", ["n_train", "constraint"])

@@ -7,8 +7,9 @@ from in_double import InDouble
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import attacks, training
-from lib.attacks import L2, Linf, equal_steps, long_then_short, pgd
+from lib import attacks, augmentation, microcosm, training
+from lib.attacks import L2, Linf, equal_steps, long_then_short, pgd, weighted_margin
+from lib.images import Images
 from lib.training import descend, fit, thirds, warm_then_cosine
 from lib.zoo import models
 
@@ -161,7 +162,7 @@ class Seen(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize("batch_size", [3, 4, 10, 64, 200])
+@pytest.mark.parametrize("batch_size", [2, 3, 4, 10, 64, 200])
 def test_batches_hold_every_image_once_and_are_never_of_one(batch_size):
     for n in [*range(2, 30), 64, 65, 66, 127, 128, 129, 193]:
         module = Seen()
@@ -171,7 +172,8 @@ def test_batches_hold_every_image_once_and_are_never_of_one(batch_size):
             weight_decay=0, schedule=thirds,
         )  # fmt: skip
         sizes = [len(batch) for batch in module.batches]
-        assert min(sizes) >= 2 and max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+        most = batch_size + (batch_size == 2 and n % 2)
+        assert min(sizes) >= 2 and max(sizes) <= most and max(sizes) - min(sizes) <= 1
         order = [i for batch in module.batches for i in batch]
         first, second = order[:n], order[n:]
         assert sorted(first) == sorted(second) == list(range(n))
@@ -206,8 +208,8 @@ def test_schedules():
 
 
 def test_a_search_that_makes_no_sense_is_refused(natural, world):
-    for search in ({"steps": -1}, {"steps": 2, "restarts": 0}):
-        with pytest.raises(ValueError, match="allowed are 0 and 1 and more"):
+    for search in ({"steps": -1}, {"steps": 2.5}, {"steps": 2, "restarts": 0}):
+        with pytest.raises(ValueError, match=r"allowed are whole numbers of [01] and more"):
             training.withstands(natural, world[1][:2], L2(0.1), **search)
 
 
@@ -217,20 +219,84 @@ def test_epochs_are_watched_as_they_end(few):
     settings = {"seed": 0, "lr": 0.1, "batch_size": 50, "weight_decay": 0, "schedule": thirds}
     history = descend(
         model, training.pixels(few.x), few.y, epochs=3, **settings,
-        watch=lambda epoch: seen.append((epoch, model.training, weights(model))),
+        watch=lambda row: seen.append((row, model.training, weights(model))),
     )  # fmt: skip
-    assert [(epoch, mode) for epoch, mode, _ in seen] == [(1, True), (2, True), (3, True)]
+    assert [row for row, _, _ in seen] == history and all(mode for _, mode, _ in seen)
     assert len(history) == 3 and torch.equal(seen[-1][2], weights(model))
 
 
+def test_where_it_is_told_so_it_ends(few):
+    model, settings = network(), {"seed": 0, "lr": 0.1, "batch_size": 50, "weight_decay": 0}
+    history = descend(
+        model, training.pixels(few.x), few.y, epochs=5, schedule=thirds, **settings,
+        watch=lambda row: row["epoch"] == 2,
+    )  # fmt: skip
+    assert [row["epoch"] for row in history] == [1, 2] and not model.training
+
+
 def test_a_run_that_diverges_is_stopped(few):
-    with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch \d; lower lr, now 1000"):
-        fit(network(), few, epochs=5, lr=1e12)
+    for error in (ValueError, training.NotFinite):
+        with pytest.raises(error, match=r"the loss is (nan|inf) in epoch \d; lower lr, now 1000"):
+            fit(network(), few, epochs=5, lr=1e12)
+
+
+def test_a_last_step_that_diverges_is_seen():
+    # Its loss is that of the network as it was built; only the weights tell.
+    head, y = nn.Linear(5, 3), torch.arange(40) % 3
+    x = torch.rand(40, 5, generator=torch.Generator().manual_seed(0))
+    settings = {"epochs": 1, "lr": 1e30, "batch_size": 40, "weight_decay": 1e12, "seed": 0}
+    with pytest.raises(training.NotFinite, match=r"trained weights are not finite; lower lr, now"):
+        descend(head, x, y, schedule=lambda progress: 1.0, **settings)
+
+
+@pytest.mark.parametrize("augment", ["none", "crops", "paper"])
+def test_smoothed_labels_and_new_views_are_a_plain_loop(few, augment):
+    few, smoothed = few[:64], 0.2
+    model = InDouble(network())
+    twin = copy.deepcopy(model)
+    how = {"label_smoothing": smoothed, "augment": augment, "lr": 0.02, "batch_size": 32}
+    fit(model, few, epochs=2, seed=3, **how)
+    velocity = [torch.zeros_like(p) for p in twin.parameters()]
+    twin.train()
+    for step, batch in enumerate(batches_of(64, 2, [32, 32], seed=3)):
+        x = few.x[batch]
+        if augment != "none":
+            x = augmentation.one_view(x, range(32), step, policy=augment, seed=3)
+        right = torch.nn.functional.one_hot(few.y[batch], 10).double()
+        soft = (1 - smoothed) * right + smoothed / 10
+        loss = -(soft * twin(x.float() / 255).log_softmax(1)).sum(1).mean()
+        gradients = torch.autograd.grad(loss, list(twin.parameters()))
+        with torch.no_grad():
+            for p, g, v in zip(twin.parameters(), gradients, velocity, strict=True):
+                g = g + 5e-4 * p
+                v.mul_(0.9).add_(g)
+                p.sub_(0.02 * warm_then_cosine(step / 4) * (g + 0.9 * v))
+    torch.testing.assert_close(weights(model), weights(twin), atol=1e-7, rtol=1e-5)
+
+
+def test_an_unknown_policy_is_refused(few):
+    with pytest.raises(ValueError, match="augment is 'colours'; allowed are none, crops, paper"):
+        fit(network(), few, epochs=1, augment="colours")
+
+
+def test_three_images_in_batches_of_two_are_one_step():
+    # BatchNorm has one value a channel of an image of 32 pixels at the end of a ResNet-18.
+    model = models.build("torchvision:resnet18", 2, seed=0)
+    few = microcosm.draw(3, 0)
+    few = Images(few.x, torch.tensor([0, 1, 0]), ("a", "b"))
+    (row,) = fit(model, few, epochs=1, batch_size=2, lr=0.01)
+    assert 0 <= row["accuracy"] <= 1
+    with pytest.raises(ValueError, match="1 images, batch_size 2; training needs at least 2"):
+        fit(model, few[:1], epochs=1, batch_size=2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [({"epochs": -1}, "epochs is -1"), ({"ball": L2(0.1), "attack_steps": 0}, "attack_steps is 0")],
+    [
+        ({"epochs": -1}, "epochs is -1"),
+        ({"batch_size": 1}, "150 images, batch_size 1; training needs at least 2 of each"),
+        ({"ball": L2(0.1), "attack_steps": 0}, "attack_steps is 0"),
+    ],
 )
 def test_errors(few, arguments, said):
     with pytest.raises(ValueError, match=said):
@@ -273,12 +339,13 @@ def test_what_withstands_is_what_no_search_fools(exact, world, ball, sizes):
         exact, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2, batch_size=500
     )
     kept = training.predict(exact, images) == images.y
-    for restart in range(3):
+    for seed in (2, 3, 4):
         left = kept.nonzero().flatten()
         x, y = training.pixels(images.x[left]), images.y[left]
         for steps in range(5):  # every point on the way
             alpha = sizes(ball.eps, 4)[:steps]
-            x_adv = pgd(exact, x, y, ball, steps=steps, alpha=alpha, seed=2 + restart)
+            search = {"steps": steps, "alpha": alpha, "seed": seed, "loss": weighted_margin}
+            x_adv = pgd(exact, x, y, ball, **search)
             with torch.no_grad():
                 kept[left] &= exact(x_adv).argmax(1) == y
     assert torch.equal(found, kept) and 0 < kept.sum() < 90
@@ -302,6 +369,16 @@ def test_what_is_lost_is_not_attacked_again(natural, world, monkeypatch):
     assert shares[1] <= shares[0] <= training.accuracy(natural, images)
     assert attacked[0] == attacked[1] == round(60 * training.accuracy(natural, images))
     assert attacked[2] == round(60 * shares[0]) >= attacked[3]
+
+
+def test_an_exported_network_is_measured_as_it_was(natural, world):
+    images, how = world[1][:40], {"dynamic_shapes": ({0: torch.export.Dim("n")},), "strict": False}
+    program = torch.export.export(natural.eval(), (torch.zeros(4, 3, 32, 32),), **how)
+    exported = program.module()
+    assert training.accuracy(exported, images[:1]) == training.accuracy(natural, images[:1])
+    assert training.accuracy(exported, images) == training.accuracy(natural, images)
+    shares = [training.robust_accuracy(m, images, L2(0.1), steps=3) for m in (exported, natural)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.026)
 
 
 def test_a_model_that_is_always_wrong_withstands_nothing(natural, world):

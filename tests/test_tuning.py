@@ -9,8 +9,8 @@ from torch import nn
 
 from lib import microcosm, tuning
 from lib.freezing import split
-from lib.training import descend, pixels, thirds
-from lib.tuning import Recipe, fit_heads, fit_tails, freeze_below, outputs, tune
+from lib.training import NotFinite, descend, pixels, thirds
+from lib.tuning import Lessons, Recipe, fit_heads, fit_tails, freeze_below, outputs, tune
 
 RECIPE = Recipe(epochs=5, lr=0.1, batch_size=16, weight_decay=5e-4)
 SEEDS = [5, 6, 7]
@@ -35,7 +35,7 @@ def trained_alone(tail, features, y, seed):
 
 def test_each_head_is_the_one_the_plain_loop_trains(problem):
     tails, features, y = problem
-    together = fit_heads(tails, features, y, RECIPE, seeds=SEEDS)
+    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
     for i, (((head,), fitted), seed) in enumerate(zip(together, SEEDS, strict=True)):
         alone, expected = trained_alone(tails[i], features[i], y[i], seed)
         torch.testing.assert_close(head.weight, alone.weight, rtol=1e-4, atol=1e-6)
@@ -46,7 +46,7 @@ def test_each_head_is_the_one_the_plain_loop_trains(problem):
 def test_steps_written_out_are_those_of_autograd_and_the_optimiser(problem):
     tails, features, y = problem
     tails, features = [tail.double() for tail in tails], features.double()
-    together = fit_heads(tails, features, y, RECIPE, seeds=SEEDS)
+    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
     for i, (((head,), _), seed) in enumerate(zip(together, SEEDS, strict=True)):
         alone, _ = trained_alone(tails[i], features[i], y[i], seed)
         torch.testing.assert_close(head.weight, alone.weight, rtol=1e-11, atol=1e-13)
@@ -56,23 +56,23 @@ def test_steps_written_out_are_those_of_autograd_and_the_optimiser(problem):
 def test_the_heads_handed_in_stay_as_they_were(problem):
     tails, features, y = problem
     before = [tail[0].weight.clone() for tail in tails]
-    fit_heads(tails, features, y, RECIPE, seeds=SEEDS)
+    fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
     assert all(torch.equal(tail[0].weight, old) for tail, old in zip(tails, before, strict=True))
 
 
 def test_a_head_does_not_depend_on_its_neighbours(problem):
     tails, features, y = problem
-    together = fit_heads(tails, features, y, RECIPE, seeds=SEEDS)
+    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
     other = features.clone()
     other[1:] = other[1:].flip(1)
-    changed = fit_heads(tails, other, y, RECIPE, seeds=SEEDS)
+    changed = fit_heads(tails, Lessons(other, y, RECIPE, SEEDS))
     torch.testing.assert_close(changed[0][0][0].weight, together[0][0][0].weight)
     assert not torch.allclose(changed[1][0][0].weight, together[1][0][0].weight)
 
 
 def test_without_a_step_each_head_is_a_copy_of_its_own(problem):
     tails, features, y = problem
-    together = fit_heads(tails, features, y, replace(RECIPE, epochs=1, lr=0), seeds=SEEDS)
+    together = fit_heads(tails, Lessons(features, y, replace(RECIPE, epochs=1, lr=0), SEEDS))
     for ((head,), _), (old,) in zip(together, tails, strict=True):
         assert torch.equal(head.weight, old.weight) and torch.equal(head.bias, old.bias)
     together[0][0][0].weight.data.zero_()
@@ -88,7 +88,7 @@ def test_a_look_after_some_epochs_sees_the_tails_as_they_then_are(problem, monke
         seen[which, epoch] = tail[-1].weight.detach().clone()
 
     def fitted(recipe=RECIPE, **watched):
-        return list(fit(copy.deepcopy(tails), features, y, recipe, seeds=SEEDS, **watched))
+        return list(fit(copy.deepcopy(tails), Lessons(features, y, recipe, SEEDS, **watched)))
 
     watched = fitted(evaluate=evaluate, evaluate_at=[2, 5])
     alone = fitted()
@@ -106,9 +106,9 @@ def test_a_look_after_some_epochs_sees_the_tails_as_they_then_are(problem, monke
 def test_views_are_shown_in_turn(problem):
     tails, features, y = problem
     views = torch.cat([features, features.flip(1), features.flip(2)], dim=1)
-    together = fit_heads(tails, views, y, RECIPE, seeds=SEEDS, views=3)
-    one_by_one = fit_tails(copy.deepcopy(tails), views, y, RECIPE, seeds=SEEDS, views=3)
-    first_alone = fit_heads(tails, features, y, RECIPE, seeds=SEEDS)
+    together = fit_heads(tails, Lessons(views, y, RECIPE, SEEDS, views=3))
+    one_by_one = fit_tails(copy.deepcopy(tails), Lessons(views, y, RECIPE, SEEDS, views=3))
+    first_alone = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
     for found, expected, other in zip(together, one_by_one, first_alone, strict=True):
         torch.testing.assert_close(found[0][0].weight, expected[0][0].weight, rtol=1e-4, atol=1e-6)
         assert found[1] == pytest.approx(expected[1], abs=1e-6)
@@ -143,7 +143,37 @@ def test_what_is_frozen_runs_over_images_and_over_batches_alike(natural):
     assert len(tail) == len(above)
 
 
+@pytest.mark.parametrize("fit", [fit_heads, fit_tails])
+def test_what_diverges_is_refused_with_its_rate(problem, fit):
+    tails, features, y = problem
+    lessons = Lessons(features, y, replace(RECIPE, lr=1e20), SEEDS)
+    with pytest.raises(NotFinite, match=r"(not finite|is nan in epoch \d); lower lr, now 1e\+20"):
+        list(fit(tails, lessons))
+
+
+@pytest.mark.parametrize("fit", [fit_heads, fit_tails])
+def test_batches_are_equal_and_of_two_at_least(problem, fit):
+    tails, features, y = problem
+    recipe = replace(RECIPE, batch_size=2)
+    (tail, _), *_ = fit(copy.deepcopy(tails), Lessons(features[:, :3], y[:, :3], recipe, SEEDS))
+    # Three images are one step, on all of them: as with any larger batch.
+    one_step = Lessons(features[:, :3], y[:, :3], replace(RECIPE, batch_size=3), SEEDS)
+    (expected, _), *_ = fit(copy.deepcopy(tails), one_step)
+    torch.testing.assert_close(tail[0].weight, expected[0].weight)
+    with pytest.raises(ValueError, match="40 images, batch_size 1; training needs at least 2 of"):
+        list(fit(tails, Lessons(features, y, replace(RECIPE, batch_size=1), SEEDS)))
+
+
+@pytest.mark.parametrize("place", ["blocks.1.conv1.weight", "blocks.0.1.running_var", "head.bias"])
+def test_a_network_that_is_not_finite_is_refused(natural, place):
+    broken = copy.deepcopy(natural)
+    damaged = broken.state_dict()[place]
+    damaged[(0,) * damaged.ndim] = float("nan")
+    for k in (0, 1, -1):
+        with pytest.raises(NotFinite, match="the network's outputs or weights are not finite"):
+            freeze_below(broken, k, [microcosm.draw(4, 4)])
+
+
 def test_a_recipe_without_epochs_is_refused():
     with pytest.raises(ValueError, match="epochs is 0; fine-tuning needs at least 1"):
         Recipe(epochs=0)
-    assert Recipe(batch_size=16).steps_per_epoch(33) == 3

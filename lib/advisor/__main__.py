@@ -1,18 +1,17 @@
 """The command line: fine-tune a source to one's own images, save the whole network, use it."""
 
-import csv
-import io
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from lib.advisor import exported, starts
-from lib.advisor.fine_tuning import fine_tune, predict
+from lib import datasets
+from lib.advisor import checked, exported, predicting, starts
 from lib.datasets import labelled
-from lib.runtime import files
+from lib.datasets.walk import LeftOut
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,51 +21,93 @@ def commands() -> None:
 
 @commands.command("fit")
 @click.argument("target")
-@click.option("--source", required=True, help='As in "natural", "l2 0.5", or ARCH:PATH.')
+@click.option("--source", required=True, help='As "natural", "l2 0.5", "from scratch", ARCH:PATH.')
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file, .pt2.")
-@click.option("--unfrozen-blocks", type=int, default=0, help="Trained besides the head; -1: all.")
+@click.option("--unfrozen-blocks", type=int, help="Trained besides the head (0); -1: all.")
+@click.option("--folds", type=click.IntRange(min=0), default=4, help="Held out in turn; 0: none.")
+@click.option("--all-images", is_flag=True, help="Afterwards train on the test images too.")
 @click.option("--epochs", type=int, default=150, help="Passes over the images.")
 @click.option("--lr", type=float, default=0.1, help="First learning rate.")
-@click.option("--seed", type=int, default=0, help="Of the new head and the batches.")
+@click.option("--seed", type=int, default=0, help="Of the new head, the batches and the folds.")
 @click.option("--source-seed", type=int, default=0, help="Training seed of the source.")
 @click.option("--source-data", default="microcosm", help="What the source learns: set or folder.")
 @click.option("--n-source", type=int, default=2500, help="Training images of it; 0: all.")
 @click.option("--source-epochs", type=int, default=6, help="Passes over these images.")
 @click.option("--attack-steps", type=int, default=1, help="PGD steps of robust training.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
-def fit_command(target, source, out, unfrozen_blocks, epochs, lr, seed, **of_source):
-    """Fine-tune a source to all images of a folder and save the network.
+def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs, lr, seed, **how):
+    """Fine-tune a source to the images of a folder, and save the network.
 
-    TARGET has one sub-folder of images for each class, or is a known set.
+    TARGET has one sub-folder of images for each class, or is a known set. Where it is split, its
+    test images tell how good the network is; else images that are held out in turn do.
     """
     exported.check(out)
-    (start,) = starts.load([source], **of_source)
+    unfrozen_blocks = starts.depth(source, unfrozen_blocks)
+    about = datasets.survey(target)
+    _say(about.lines() if about.divided else about.together().lines())
+    (start,) = starts.load([source], **how)
     images, _ = labelled.load(target, size=start.size)
+    test = labelled.tested(target, size=start.size)
+    _say(_serving(images, test))
     settings = {"unfrozen_blocks": unfrozen_blocks, "epochs": epochs, "lr": lr, "seed": seed}
-    network, fitted = fine_tune(start.model, images, **settings)
-    about = {"source": source, **settings, "images": len(images), "training_accuracy": fitted}
-    exported.save(network.cpu(), out, classes=images.classes, size=start.size, **about)
-    click.echo(
-        f"{out}: {start.constraint}, fine-tuned to {len(images)} images of {len(images.classes)} "
-        f"classes, {100 * fitted:.1f} % of them right"
-    )
+    asked = {"folds": folds, "all_images": all_images}
+    done = checked.fine_tuned(start.model, images, test, **asked, **settings)
+    noted = {"source": source, **settings, "images": len(done.images)}
+    noted["depth"] = about.depth or predicting.DEPTH
+    noted["held_out"] = done.scores and done.scores._asdict()
+    exported.save(done.network.cpu(), out, classes=images.classes, size=start.size, **noted)
+    for line in _result(out, start, done, test):
+        click.echo(line)
 
 
 @commands.command("predict")
 @click.argument("file")
 @click.argument("folder")
-@click.option("--out", type=click.Path(path_type=Path), help="A CSV file, instead of the screen.")
-def predict_command(file, folder, out):
-    """Classify the images of a folder: file, class and probability, as CSV."""
-    rows = predict(*exported.load(file), folder)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["file", "class", "probability"])
-    table.writerows((name, answer, f"{p:.4f}") for name, answer, p in rows)
-    if out is None:
-        click.echo(text.getvalue(), nl=False)
-    else:
-        files.replace(out, text.getvalue())
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv file, instead of the screen.")
+@click.pass_context
+def predict_command(context, file, folder, out):
+    """Classify the images of a folder: file, class and probability, as CSV.
+
+    An image that cannot be read is a row with its error; then the exit code is 1.
+    """
+    if out is not None:
+        predicting.check(out)
+    left = LeftOut()
+    rows = predicting.predict(*exported.load(file), folder, left)
+    _say(left.notes())
+    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as text:
+        wrong = predicting.write(rows, text)
+    if wrong:
+        click.echo(f"error: {wrong} image(s) could not be read; their rows say why", err=True)
+        context.exit(1)
+
+
+def _say(lines):
+    """Write lines to stderr, apart from what a command gives."""
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _serving(images, test):
+    """Say which images train, and which only tell how good the network is."""
+    counts = images.y.bincount(minlength=len(images.classes)).tolist()
+    if alone := [name for name, n in zip(images.classes, counts, strict=True) if n == 1]:
+        yield f"one image to train on, so never held out: {', '.join(alone)}"
+    if test is not None:
+        yield f"{len(images)} images train; {len(test)} test images only tell how good that is"
+
+
+def _result(out, start, done, test):
+    """Say what was saved, and what it is worth."""
+    also = ", its test images too" * (test is not None and done.seen_since)
+    yield (
+        f"{out}: {start.constraint}, fine-tuned to {len(done.images)} images of "
+        f"{len(done.images.classes)} classes{also}"
+    )
+    kind = "images held out in turn" if test is None else "test images"
+    yield from checked.worth(done.scores, kind)
+    if done.scores and done.seen_since:
+        yield "that is of networks without these images; the saved one was trained on them too"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         message = error.format_message()
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing was written", err=True)
+        click.echo("interrupted", err=True)
         return 130
     except (ValueError, OSError, ImportError) as error:
         message = " ".join(str(error).split())

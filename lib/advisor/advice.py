@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lib.advisor import scores
+from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
 from lib.images import Images, choose
 from lib.stats import resampled
 from lib.training import BATCH
@@ -25,6 +28,14 @@ class Split(NamedTuple):
     number: int
     train: Tensor
     test: Tensor
+
+
+@dataclass(frozen=True, order=True)
+class Plan:
+    """A source, and how much of it is trained: unfrozen_blocks as in `lib.transfer.transfer`."""
+
+    constraint: Constraint
+    unfrozen_blocks: int
 
 
 def splits(images: Images, rounds: int, seed: int = 0) -> list[Split]:
@@ -81,8 +92,9 @@ def measure(
     one. recipe: as in `lib.tuning.Recipe`. The number of a split is the seed of the choice, of the
     new head and of the batches.
 
-    Returns a DataFrame, one row per fine-tuned model: split, n_train, unfrozen_blocks,
-    clean_accuracy (0 to 1, on that split's test side). Raises ValueError as `transfer` does.
+    Returns a DataFrame, one row per fine-tuned model: split, n_train, unfrozen_blocks, n_test, and
+    of that split's test side, 0 to 1, clean_accuracy and balanced_accuracy, the mean over the
+    classes. Raises ValueError as `transfer` does.
     """
     how = Recipe(**recipe)
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
@@ -94,25 +106,44 @@ def measure(
         tails = tune(above, inputs, y, len(images.classes), how, seeds=seeds)
         for part, (tail, _) in zip(parts, tails, strict=True):
             answers = outputs(tail, below[part.test].split(BATCH)).argmax(1).cpu()
+            truth = images.y[part.test]
             rows.append(
                 {
                     "split": part.number,
                     "n_train": size,
                     "unfrozen_blocks": unfrozen_blocks,
-                    "clean_accuracy": float((answers == images.y[part.test]).double().mean()),
+                    "n_test": len(truth),
+                    "clean_accuracy": float((answers == truth).double().mean()),
+                    "balanced_accuracy": scores.balanced(answers, truth),
                 }
             )
     return pd.DataFrame(rows)
 
 
+def plans(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give each row of `measure` its Plan as a column plan.
+
+    Random weights that are all trained are called from scratch, as a constraint too.
+    """
+    whole = (rows["constraint"] == UNTRAINED) & (rows["unfrozen_blocks"] == -1)
+    called = [FROM_SCRATCH if w else c for c, w in zip(rows["constraint"], whole, strict=True)]
+    plan = [Plan(c, int(k)) for c, k in zip(called, rows["unfrozen_blocks"], strict=True)]
+    return rows.assign(constraint=called, plan=plan)
+
+
 def summary(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Summarise accuracies over splits, for each combination of the columns `by`.
 
-    rows: as `measure` returns them. Returns a DataFrame of the columns `by`, mean, low and high,
-    with intervals as of `lib.stats.resampled`, cut at 0 and 1.
+    rows: as `measure` returns them. Returns a DataFrame of the columns `by`, mean, low, high and
+    balanced, the mean balanced accuracy; intervals as of `lib.stats.resampled`, no narrower than
+    so many images allow (`scores.share`), cut at 0 and 1.
     """
-    frame = _over_splits(rows, by)
-    return frame.assign(low=frame["low"].clip(0, 1), high=frame["high"].clip(0, 1))
+    found = []
+    for key, group in rows.groupby(list(by), sort=False):
+        interval = resampled(group["clean_accuracy"], TEST_SHARE)
+        values = scores.share(interval, _tested(group))
+        found.append((*key, *np.clip(values, 0, 1), group["balanced_accuracy"].mean()))
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "balanced"])
 
 
 def leads(rows: pd.DataFrame, column: str = "constraint") -> tuple[Any, pd.DataFrame]:
@@ -124,18 +155,17 @@ def leads(rows: pd.DataFrame, column: str = "constraint") -> tuple[Any, pd.DataF
     rows: as `measure` returns them, of one size, with the column that tells the choices apart.
 
     Returns (best, DataFrame): the choice of highest mean accuracy, and for each other one its
-    name under `column` and by how much the best is ahead: mean, low, high (as in `summary`), the
+    name under `column` and by how much the best is ahead: mean, low, high (as in `difference`), the
     closest first. Raises ValueError where a choice lacks a split that another has.
     """
     wide = rows.pivot(index="split", columns=column, values="clean_accuracy")
     if wide.isna().any(axis=None):
         lacking = wide.columns[wide.isna().any()][0]
         raise ValueError(f"{lacking} lacks splits that others have; measure all on the same")
-    best = wide.mean().idxmax()
+    best, images = wide.mean().idxmax(), _tested(rows)
     others = [name for name in wide if name != best]
     level = 1 - 0.05 / max(len(others), 1)
-    gaps = {name: wide[best] - wide[name] for name in others}
-    ahead = [(name, *resampled(gap, TEST_SHARE, level=level)) for name, gap in gaps.items()]
+    ahead = [(name, *_apart(wide[best] - wide[name], images, level)) for name in others]
     frame = pd.DataFrame(ahead, columns=[column, "mean", "low", "high"])
     return best, frame.sort_values("mean", kind="stable").reset_index(drop=True)
 
@@ -148,13 +178,20 @@ def difference(
     rows: as `measure` returns them, with the column that tells the choices apart.
 
     Returns a DataFrame of the columns `by` and by how much the first is ahead of the second: mean,
-    low, high (as in `summary`, not cut).
+    low, high, with intervals as of `lib.stats.resampled`, no narrower than so many images allow
+    (`scores.difference`).
     """
     one, other = (
         rows[rows[column] == choice].set_index(["split", *by])["clean_accuracy"]
         for choice in (first, second)
     )
-    return _over_splits((one - other).dropna().reset_index(), by)
+    gaps = (one - other).dropna().reset_index()
+    images = _tested(rows)
+    found = [
+        (*key, *_apart(group["clean_accuracy"], images))
+        for key, group in gaps.groupby(list(by), sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high"])
 
 
 def change(
@@ -163,16 +200,20 @@ def change(
     """Compare the lead of one choice over another at two sizes, split by split.
 
     rows: as `measure` returns them. few, many: training-set sizes. Returns a DataFrame of one row,
-    by how much the lead is larger with few images: mean, low, high (as in `summary`, not cut).
+    by how much the lead is larger with few images: mean, low, high (as in `difference`).
     """
     wide = rows.pivot(index="split", columns=[column, "n_train"], values="clean_accuracy")
     lead = wide[first] - wide[second]
-    values = resampled(lead[few] - lead[many], TEST_SHARE)
+    values = _apart(lead[few] - lead[many], _tested(rows))
     return pd.DataFrame([values], columns=["mean", "low", "high"])
 
 
-def _over_splits(rows, by):
-    """Return mean, low and high of the accuracies over splits, for each combination of `by`."""
-    grouped = rows.groupby(list(by), sort=False)["clean_accuracy"]
-    values = [(*key, *resampled(group, TEST_SHARE)) for key, group in grouped]
-    return pd.DataFrame(values, columns=[*by, "mean", "low", "high"])
+def _apart(gaps, images, level=0.95):
+    """Return mean, low and high of differences over splits of so many images."""
+    return scores.difference(resampled(gaps, TEST_SHARE, level=level), images, level)
+
+
+def _tested(rows):
+    """Count the images that the splits of rows test on, each once: those of a round at most."""
+    sides = rows.groupby("split")["n_test"].first()
+    return round(sides.mean() * min(len(sides), FOLDS))

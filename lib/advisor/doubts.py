@@ -1,19 +1,23 @@
 """Which labels to look at again: images that harm, or that only their own label speaks for."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lib import datasets, stats
+from lib.advisor import scores
 from lib.advisor.advice import Split
 from lib.images import Images
 from lib.influence import head_influence, self_influence
+from lib.runtime import files
 from lib.softmax_head import Seen
 from lib.studies import matching
-from lib.studies.attribution import mislabel
 from lib.studies.retraining import fit_to_optimum, probabilities
+from lib.studies.tuned_heads import mislabel
 from lib.tuning import freeze_below
 
 ROWS = 1_500
@@ -80,6 +84,30 @@ def suspicions(
     )
 
 
+def write(
+    suspects: pd.DataFrame,
+    names: Sequence[str],
+    classes: Sequence[str],
+    target: str,
+    path: str | Path,
+) -> None:
+    """Write all labels as CSV, those of largest self-influence first, whole or not at all.
+
+    suspects: as `suspicions` returns them. names: what `lib.datasets.labelled.load` calls the
+    images of the target; of a folder, whole paths are written. classes: names.
+    """
+    root = datasets.find(target)
+    named = suspects.assign(
+        image=[root / name for name in names] if isinstance(root, Path) else names,
+        label=[classes[i] for i in suspects["label"]],
+        answer=[classes[i] for i in suspects["answer"]],
+    )
+    rest = [column for column in suspects if column not in ("label", "answer")]
+    ordered = named.sort_values(RANKINGS[0], ascending=False, kind="stable")
+    text = ordered[["image", "label", "answer", *rest]].to_csv(index=False, lineterminator="\n")
+    files.replace(Path(path).expanduser(), text.encode("utf-8", "backslashreplace"))
+
+
 def _head(features, images, chosen, weight_decay):
     """Train a head on the chosen images; return what maps positions to how it sees them."""
     classes, y = len(images.classes), images.y[chosen]
@@ -133,3 +161,15 @@ def planted(
         )
         for ranking in RANKINGS
     )
+
+
+def caught(trials: pd.DataFrame, flips: int) -> pd.DataFrame:
+    """Summarise rows of `planted` over their seeds, for each ranking and share checked.
+
+    flips: labels flipped in a trial. Returns what `lib.stats.summary` does, with intervals no
+    narrower than so many flips allow (`scores.share`).
+    """
+    found = stats.summary(trials, "found", ["ranking", "checked"], seed="seed")
+    shares = found[["mean", "low", "high"]].itertuples(index=False)
+    widened = [scores.share(tuple(s), flips * trials["seed"].nunique()) for s in shares]
+    return found.assign(**pd.DataFrame(widened, columns=["mean", "low", "high"]).clip(0, 1))

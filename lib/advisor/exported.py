@@ -4,12 +4,13 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lib.attacks import evaluating
 from lib.runtime import files
 
 ABOUT = "about.json"
@@ -19,51 +20,56 @@ ABOUT = "about.json"
 def save(
     network: nn.Module, path: str | Path, *, classes: Sequence[str], size: int, **about
 ) -> None:
-    """Write a network as a program of `torch.export`, whole or not at all.
+    """Write a network, in eval mode, as a program of `torch.export`, whole or not at all.
 
     What is loaded maps pixels (N, 3, size, size) of [0, 1], any N, to logits (N, C). It needs
     neither this project nor the library that the network comes from, but PyTorch of the same or a
-    later version.
+    later version. What the file computes is compared with the network before it is written.
 
-    network: in eval mode; left unchanged. path: of the file, .pt2. classes: the C names.
-    about: what else to say of it, for JSON.
+    network: left unchanged. path: of the file, .pt2. classes: the C names. about: what else to say
+    of it, for JSON.
 
-    Raises ValueError as `check` does, and OSError where the file cannot be written.
+    Raises ValueError as `check` does, for another number of names than of outputs, for weights or
+    outputs that are not finite, and for a file that would compute something else; OSError where it
+    cannot be written.
     """
     path = Path(path)
     check(path)
+    _finite(network.state_dict())
     device = next(network.parameters()).device
-    example = torch.zeros(2, 3, size, size, device=device)
+    x = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     noted = {"classes": list(classes), "size": size, "torch": torch.__version__, **about}
-    content = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch on itself; what is saved is tested
-        program = torch.export.export(
-            network,
-            (example,),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            strict=False,
-        )
-        torch.export.save(program, content, extra_files={ABOUT: json.dumps(noted)})
-    files.replace(path, content.getvalue())
+    with evaluating(network), torch.no_grad():
+        expected = network(x)
+        if expected.shape[1] != len(classes):
+            raise ValueError(f"{expected.shape[1]} classes need as many names, not {len(classes)}")
+        content = _program(network, x[:2], noted)
+        back, _ = _read(content)
+        if not torch.allclose(back(x), expected, rtol=1e-3, atol=1e-3):
+            raise ValueError("the exported network computes something else; it was not saved")
+    files.replace(path, content)
 
 
 def check(path: str | Path) -> None:
-    """Raise ValueError unless `save` can take the path: a .pt2 file in a folder that is there."""
+    """Raise ValueError unless `save` can take the path: a .pt2 file in a folder that is there.
+
+    Raises OSError where nothing can be written there.
+    """
     path = Path(path)
     if path.suffix != ".pt2":
         raise ValueError(f"the file is {path.name}; call it {path.stem}.pt2, PyTorch asks for that")
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"there is no folder for the file {path}; make it, or name another file")
+    files.check(path)
 
 
 def load(path: str | Path) -> tuple[nn.Module, dict]:
     """Load what `save` wrote: (network, about), the network a module in eval mode.
 
     A file may hold code that runs when it is loaded: load your own. Raises ValueError where the
-    file is missing, damaged or another's.
+    file is missing, damaged or another's, and where its weights are not finite.
     """
-    path, extra = Path(path), {ABOUT: ""}
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; name one that was saved after fine-tuning")
     try:
@@ -71,12 +77,37 @@ def load(path: str | Path) -> tuple[nn.Module, dict]:
             broken = archive.testzip()
             if broken or not any(name.endswith(ABOUT) for name in archive.namelist()):
                 raise ValueError(f"{broken or ABOUT} in it is {'broken' if broken else 'missing'}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
-        about = json.loads(extra[ABOUT])
+        network, about = _read(path.read_bytes())
         about["classes"], about["size"]
     except Exception as error:  # whatever a damaged archive makes the reader raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} is damaged, or was not saved here: {reason[:150]}") from None
-    return program.module(), about
+    _finite(network.state_dict())
+    return network, about
+
+
+def _program(network, example, noted):
+    """Export a network, and return the bytes of the file."""
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch on itself; what is saved is tested
+        batch = ({0: torch.export.Dim("batch")},)
+        program = torch.export.export(network, (example,), dynamic_shapes=batch, strict=False)
+        torch.export.save(program, content, extra_files={ABOUT: json.dumps(noted)})
+    return content.getvalue()
+
+
+def _read(content):
+    """Return (module, about) of the bytes of a file."""
+    extra = {ABOUT: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(io.BytesIO(content), extra_files=extra)
+    return program.module(), json.loads(extra[ABOUT])
+
+
+def _finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError, naming one, where weights are not finite."""
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(f"the weights {name} are not finite; lower lr, or name another source")

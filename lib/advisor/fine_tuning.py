@@ -1,77 +1,78 @@
-"""Going on with one's own images: fine-tune a source as a whole network, and use it."""
+"""Going on with one's own images: fine-tune a source as a whole network, and hold it to others."""
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lib.advisor import starts
-from lib.datasets.folders import image_files
-from lib.datasets.reading import read_image
 from lib.freezing import join
 from lib.images import Images
-from lib.training import pixels
-from lib.tuning import Recipe, freeze_below, tune
-
-BATCH = 100
-"""Images in memory at a time when a folder is predicted."""
+from lib.training import BATCH, pixels
+from lib.tuning import Recipe, freeze_below, outputs, tune
 
 
 def fine_tune(
-    source: nn.Module, images: Images, *, unfrozen_blocks: int = 0, seed: int = 0, **recipe
-) -> tuple[nn.Module, float]:
+    source: nn.Module,
+    images: Images,
+    *,
+    unfrozen_blocks: int = 0,
+    seed: int = 0,
+    folds: int = 0,
+    watch: Callable[..., object] | None = None,
+    **recipe,
+) -> tuple[nn.Module, Tensor]:
     """Fine-tune a source to labelled images, all of them, and return the network as one.
 
-    source, unfrozen_blocks: as in `lib.transfer.transfer`. seed: of the new head and the batches.
-    recipe: as in `lib.tuning.Recipe`.
+    source, unfrozen_blocks: as in `lib.transfer.transfer`. seed: of the new head, the batches and
+    the folds. folds: parts as in `parts`, each of which is held out of a fine-tuning of its own; 0
+    for none. watch: is called after each epoch of each fine-tuning. recipe: as in
+    `lib.tuning.Recipe`.
 
-    Returns (network in eval mode, training accuracy of the last epoch, 0 to 1). Raises ValueError
-    as `transfer` does.
+    Returns (network in eval mode, probabilities (N, C) that the image's class is each of them, by a
+    network that has not seen the image; NaN where none was held out). Raises ValueError as
+    `transfer` does.
     """
     how = Recipe(**recipe)
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
-    y = images.y[None].to(below.device)
-    ((tail, fitted),) = tune(above, iter([below]), y, len(images.classes), how, seeds=[seed])
-    return join(source, unfrozen_blocks, tail), fitted
+    y, classes = images.y.to(below.device), len(images.classes)
+    told = {"evaluate": watch, "evaluate_at": range(1, how.epochs + 1)}
+
+    def tail(members):
+        rows = iter([below[members]])
+        ((tuned, _),) = tune(above, rows, y[members][None], classes, how, seeds=[seed], **told)
+        return tuned
+
+    probs = torch.full((len(images), classes), torch.nan)
+    for train, test in parts(images.y, folds, seed):
+        logits = outputs(tail(train.to(y.device)), below[test].split(BATCH))
+        probs[test] = logits.softmax(1).cpu()
+    return join(source, unfrozen_blocks, tail(slice(None))), probs
+
+
+def parts(y: Tensor, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Divide images into folds, each of which is held out once: positions (train, test).
+
+    y: int64 (N,), classes. folds: each with the same share of every class, as far as that goes; no
+    more than the largest class has images. An image that is alone in its class always trains.
+
+    Returns as many pairs; none for fewer than two folds, or where every class has one image.
+    """
+    counts = y.bincount()
+    folds = min(folds, int(counts.max()))
+    if folds < 2:
+        return []
+    held = torch.zeros(len(y), dtype=torch.int64)  # the fold that tests on an image, from 1; or 0
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    order = order[y[order].argsort(stable=True)]  # the classes one after another: dealt out in turn
+    order = order[counts[y[order]] > 1]
+    held[order] = torch.arange(len(order)) % folds + 1
+    sides = [(held != fold, held == fold) for fold in range(1, folds + 1)]
+    return [(train.nonzero().flatten(), test.nonzero().flatten()) for train, test in sides]
 
 
 @torch.no_grad()
-def predict(network: nn.Module, about: Mapping, folder: str | Path) -> list[tuple[str, str, float]]:
-    """Classify all images in a folder and the folders in it.
-
-    network, about: as `lib.advisor.exported.load` returns them.
-
-    Returns rows (file within the folder, class, probability). Raises ValueError where there is no
-    folder, no image in it, or one that cannot be read.
-    """
-    root = Path(folder).expanduser()
-    paths = image_files(root)
-    if not paths:
-        raise ValueError(f"there is no folder of images {str(folder)!r} (looked in {Path.cwd()})")
-    rows = []
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
-        x = torch.stack([read_image(file, about["size"]) for file in part])
-        sure, answers = network(pixels(x)).softmax(1).max(1)
-        for file, answer, p in zip(part, answers.tolist(), sure.tolist(), strict=True):
-            rows.append((Path(file).relative_to(root).as_posix(), about["classes"][answer], p))
-    return rows
-
-
-def command(target: str, source: str, out: str, **options) -> str:
-    """Write the command line that fine-tunes and saves.
-
-    target, source, out: its arguments. options: those of `python -m lib.advisor fit`, by name;
-    defaults are left out.
-    """
-    defaults = asdict(Recipe())
-    for function in (fine_tune, starts.load):
-        defaults |= function.__kwdefaults__ or {}
-    words = ["python", "-m", "lib.advisor", "fit", str(target), "--source", source]
-    for name, value in options.items():
-        if value != defaults[name]:
-            words += [f"--{name.replace('_', '-')}", f"{value}"]
-    return shlex.join([*words, "--out", str(out)])
+def stated(network: nn.Module, images: Images) -> Tensor:
+    """Return the probabilities (N, C), on the CPU, that a network states for images."""
+    device = next(network.parameters()).device
+    x = (pixels(part.to(device)) for part in images.x.split(BATCH))
+    return outputs(network, x).softmax(1).cpu()

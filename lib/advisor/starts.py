@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from lib import datasets
-from lib.constraint import UNTRAINED, Constraint
+from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
 from lib.networks import choose_device
 from lib.studies import Ladder, pretrained
 from lib.studies.parameters import a_source
 from lib.zoo import published
-from lib.zoo.models import locate
+from lib.zoo.names import locate
 
 SMALL, LARGE = 32, 224
 """Pixels of a side that the small networks are fed with, and those for photographs."""
@@ -44,10 +44,11 @@ def load(
 ) -> list[Start]:
     """Return the networks of some names, trained where they are of the ladder and not cached.
 
-    names: each "natural", "l2 EPS" or "linf EPS" (pixels of [0, 1]), a source of that constraint;
-    "untrained"; or a checkpoint as in `lib.zoo.published.network`. source_data: what the ladder
-    learns, as in `lib.datasets.load`; n_source: how many images of it, 0 for all; source_seed,
-    source_epochs, attack_steps, device: seed, epochs and the rest of
+    names: each a constraint as `lib.constraint.Constraint.parse` reads it, such as "natural" or
+    "l2 0.5", for a source trained under it; "untrained" or "from scratch", random weights of which
+    the second are meant to be trained whole; or a checkpoint as in `lib.zoo.published.network`.
+    source_data: what the ladder learns, as in `lib.datasets.load`; n_source: how many images of it,
+    0 for all; source_seed, source_epochs, attack_steps, device: seed, epochs and the rest of
     `lib.studies.pretrained.source`.
 
     Raises ValueError for an unknown name, for two networks that are called the same, and as
@@ -60,9 +61,9 @@ def load(
     models = {}
     if of_ladder:
         train = datasets.load(source_data, n=n_source or None)
-    if UNTRAINED in of_ladder.values():
-        models[UNTRAINED] = pretrained.untrained(train, seed=source_seed, device=device)
-    if trained := set(of_ladder.values()) - {UNTRAINED}:
+    for control in {UNTRAINED, FROM_SCRATCH} & set(of_ladder.values()):
+        models[control] = pretrained.untrained(train, seed=source_seed, device=device)
+    if trained := set(of_ladder.values()) - {UNTRAINED, FROM_SCRATCH}:
         given = {"source_epochs": source_epochs, "attack_steps": attack_steps, "device": device}
         test, under = datasets.load(source_data, "test"), sorted(trained)
         made = Ladder.of(given, train, test, under=under, seeds=[source_seed], controls=False)
@@ -87,6 +88,22 @@ def ladder(starts: Iterable[Start], *, source_seed: int = 0) -> Ladder:
     return Ladder(networks, device=devices.pop())
 
 
+def depth(name: str, unfrozen_blocks: int | None) -> int:
+    """Return how many blocks of a start are trained, as in `lib.transfer.transfer`.
+
+    unfrozen_blocks: as asked for, or None: then the head alone, and from scratch everything. Raises
+    ValueError where less is asked for from scratch.
+    """
+    if _constraint(name) != FROM_SCRATCH:
+        return unfrozen_blocks or 0
+    if unfrozen_blocks not in (None, -1):
+        raise ValueError(
+            f"unfrozen_blocks is {unfrozen_blocks}, but from scratch everything is trained; leave "
+            "it out, or start from untrained"
+        )
+    return -1
+
+
 def _constraint(name):
     """Return the constraint of the ladder that a name means, or None."""
     try:
@@ -98,5 +115,7 @@ def _constraint(name):
 def _checkpoint(name, device):
     """Read a network from a file; it is called after the file."""
     model, _, record = published.network(name)
-    size = SMALL if locate(record["arch"])[0] == "small" else LARGE
-    return Start(name, Constraint(Path(record["file"]).stem), model.to(device), size)
+    usual = SMALL if locate(record["arch"])[0] == "small" else LARGE
+    size = getattr(model, "image_size", None) or usual
+    called = " ".join(filter(None, (Path(record["file"]).stem, record["entry"])))
+    return Start(name, Constraint(called), model.to(device), size)

@@ -51,7 +51,7 @@ def stale(context):
 @click.argument("chapter")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="One parameter.")
 @click.option("-y", "yamls", multiple=True, metavar="YAML", help='As in -y "eps: [0.25, 0.5]".')
-@click.option("-f", "files", multiple=True, type=FILE, help="A YAML file of parameters.")
+@click.option("-f", "files", multiple=True, type=click.File("rb"), help="A YAML file of these.")
 @click.option("-o", "out", type=FILE, help="The new notebook; its page lies beside it.")
 @click.option("--no-page", is_flag=True, help="Write the notebook alone.")
 def run(chapter, pairs, yamls, files, out, no_page):
@@ -60,8 +60,7 @@ def run(chapter, pairs, yamls, files, out, no_page):
     Where a parameter is given twice, -p wins over -y, and -y over -f.
     """
     path = chapters(ROOT)[find(chapter, ROOT)]
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    out = reruns.rerun(path, ROOT, reruns.given(path, [*texts, *yamls], pairs), out)
+    out = reruns.rerun(path, ROOT, reruns.given(path, [*files, *yamls], pairs), out)
     click.echo(out)
     if not no_page:
         click.echo(pages.of_rerun(out, ROOT))

@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from lib.book import notebooks
+from lib.runtime import provenance
 
 # What papermill logs about a dead kernel is said by the error that follows.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
@@ -36,17 +37,18 @@ def execute(
     *,
     cwd: Path,
     parameters: Mapping | None = None,
-    expected: float = 0,
+    expected: str = "",
 ) -> tuple[NotebookNode, float]:
     """Execute a blank notebook and return it, with its outputs, and the seconds it took.
 
     The kernel works in `cwd` and finds the lib of `root` first. `parameters` go in after the cell
-    tagged "parameters"; `expected` is how many seconds the progress line promises, or 0.
+    tagged "parameters"; `expected` is what the progress line says of the time it takes, or "".
 
     Raises click.ClickException naming the notebook, the cell and the error; what there was by then
     is kept under _build/failed/.
     """
-    progress = Progress(name, nb, expected)
+    cells = sum(map(_runs, nb.cells)) + bool(parameters)  # which make a cell of their own
+    progress = Progress(name, cells, expected)
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     try:
         with mock.patch.dict(os.environ, KERNEL, PYTHONPATH=path), progress:
@@ -67,8 +69,7 @@ def execute(
     except PapermillExecutionError as error:
         if error.ename == "ParameterError":  # the caller's mistake, not the chapter's
             raise click.ClickException(f"{name}: {error.evalue}") from None
-        # Of a message of several lines, the first tells most.
-        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+        reason = progress.failed() or error.ename
     except NoSuchKernel:
         reason = "there is no Jupyter kernel python3; install ipykernel beside papermill"
     except DeadKernelError:
@@ -81,33 +82,52 @@ def execute(
     raise click.ClickException(f"{name} failed{progress.place}: {reason}{where}")
 
 
+def usual(name: str, root: Path) -> str:
+    """Say how long a chapter took when its committed outputs were made, or nothing."""
+    seconds = float(provenance.read(root).get(name, {}).get("seconds", 0))
+    return f"about {tqdm.format_interval(seconds)}" if seconds else ""
+
+
 class Progress:
     """Says on stderr that a notebook starts and ends; on a terminal, where it is meanwhile."""
 
-    def __init__(self, name: str, nb: NotebookNode, expected: float = 0):
-        self.name, self.notebook, self.place = name, nb, ""
-        self.expected = f"about {tqdm.format_interval(expected)}" if expected else ""
-        self.start = time.monotonic()
+    def __init__(self, name: str, cells: int, expected: str = ""):
+        self.name, self.cells, self.expected = name, cells, expected
+        self.place, self.start = "", time.monotonic()
 
     def __enter__(self):
-        first = f"{self.name}: {sum(map(_runs, self.notebook.cells))} cells"
+        first = f"{self.name}: {self.cells} cells"
         click.echo(", ".join(filter(None, [first, self.expected])), err=True)
         line = " of ".join(filter(None, ["{desc}: cell {n} of {total}, {elapsed}", self.expected]))
         hidden = not sys.stderr.isatty()
-        self.bar = tqdm(desc=self.name, total=0, bar_format=line, leave=False, disable=hidden)
+        how = {"total": self.cells, "bar_format": line, "leave": False, "disable": hidden}
+        self.bar = tqdm(desc=self.name, **how)
         return self
 
     def notebook_starts(self, notebook: NotebookNode) -> None:
         """Remember the notebook that fills with outputs (called by nbclient)."""
-        self.notebook, self.bar.total = notebook, sum(map(_runs, notebook.cells))
+        self.notebook = notebook
 
     def cell_starts(self, cell: NotebookNode, cell_index: int) -> None:
         """Count a cell that is about to be executed (called by nbclient)."""
         if _runs(cell):
-            number = sum(map(_runs, self.notebook.cells[: cell_index + 1]))
-            first_line = cell.source.strip().splitlines()[0]
-            self.place = f" in cell {number} of {self.bar.total}, {first_line!r}"
+            self.place = self._of(cell_index)
             self.bar.update()
+
+    def failed(self) -> str:
+        """Tell why a cell failed: the first one, for those after a bad figure have gone on."""
+        for index, cell in enumerate(self.notebook.cells):
+            for output in cell.get("outputs", []):
+                if output.output_type == "error":
+                    self.place = self._of(index)
+                    return " ".join(f"{output.ename}: {output.evalue}".split())[:300]
+        return ""
+
+    def _of(self, index):
+        """Say which of the cells that run one is."""
+        number = sum(map(_runs, self.notebook.cells[: index + 1]))
+        first_line = self.notebook.cells[index].source.strip().splitlines()[0]
+        return f" in cell {number} of {self.cells}, {first_line!r}"
 
     def __exit__(self, error, *_):
         self.bar.close()
@@ -117,10 +137,14 @@ class Progress:
 
     def kept_under(self, folder: Path) -> str:
         """Keep the notebook as it is now, if any of it ran, and return a line that says where."""
+        if not self.place:
+            return ""
         path = folder / f"{self.name}.ipynb"
-        if self.place:
+        try:
             notebooks.write(self.notebook, path)
-        return f"\nThe notebook up to there: {path}" if self.place else ""
+        except click.ClickException as error:  # says where it is instead
+            return f"\n{error.message}"
+        return f"\nThe notebook up to there: {path}"
 
 
 def _runs(cell):

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import click
@@ -27,9 +28,18 @@ def read(path: Path) -> NotebookNode:
 
 
 def write(nb: NotebookNode, path: Path) -> None:
-    """Write a notebook whole or not at all, in a folder that is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, nbformat.writes(nb).rstrip("\n") + "\n")
+    """Write a notebook whole or not at all, in a folder that is made where there is none.
+
+    Raises click.ClickException where it cannot be written, and keeps it in the temporary folder.
+    """
+    text = nbformat.writes(nb).rstrip("\n") + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, text)
+    except OSError as error:
+        spare = Path(tempfile.mkdtemp()) / path.name
+        spare.write_text(text, encoding="utf-8")
+        raise click.ClickException(f"{error}; the notebook is kept: {spare}") from error
 
 
 def tagged(cell: NotebookNode, tag: str) -> bool:
@@ -75,6 +85,10 @@ def normalised(nb: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
+            if "text/plain" in output.get("data", {}):  # where an object lay in memory
+                output.data["text/plain"] = re.sub(
+                    " at 0x[0-9a-f]+>", ">", output.data["text/plain"]
+                )
     return nb
 
 

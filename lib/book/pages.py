@@ -67,8 +67,11 @@ def of_rerun(rerun: Path, root: Path) -> Path:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(said, encoding="utf-8")
             raise click.ClickException(f"the page of {rerun} could not be built; {log} says why")
+        new = page.with_name(f".{page.name}.partial")
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.move(built, new)
         shutil.rmtree(page, ignore_errors=True)
-        shutil.move(built, page)
+        new.rename(page)
     return page / "index.html"
 
 

@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 
 from lib.book import execution, notebooks, pages
 from lib.book.toc import chapters
-from lib.runtime import fingerprint, provenance
+from lib.runtime import files, fingerprint, provenance
 
 SOURCES = ("_*.yml", "*.md", "*.bib", "chapters", "lib", "data", "benchmarks", "_static", "_extra")
 STRICTLY = ("-W", "-n", "--keep-going", "--all")
@@ -41,7 +41,8 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
     if kept:
         click.echo(f"{name}: executed before, with this code", err=True)
     else:
-        expected = float(provenance.read(root).get(name, {}).get("seconds", 0))
+        files.check(file)
+        expected = execution.usual(name, root)
         done, seconds = execution.execute(nb, name, root, cwd=path.parent, expected=expected)
         kept = notebooks.normalised(done)
         notebooks.seal(kept, mark)
@@ -99,6 +100,7 @@ def refresh(root: Path, names: Sequence[str], again: bool = False) -> None:
             if not again and _up_to_date(path, root):
                 click.echo(f"{name}: up to date", err=True)
                 continue
+            files.check(path)
             nb, row = executed(name, root, again=again, commit=commit)
             notebooks.write(nb, path)
             provenance.record(root, row)

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import papermill
@@ -12,7 +13,7 @@ import yaml
 from papermill.iorw import NoDatesSafeLoader
 
 from lib.book import execution, notebooks
-from lib.runtime import fingerprint, rules
+from lib.runtime import files, fingerprint, rules
 
 
 def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) -> Path:
@@ -36,7 +37,12 @@ def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) ->
     page = out.with_suffix("")
     if page.exists() and not (page / ".buildinfo").is_file():  # which Sphinx leaves in its folders
         raise click.ClickException(f"the page would take the place of {page}: choose another")
-    nb, _ = execution.execute(source, chapter.stem, root, cwd=Path.cwd(), parameters=given)
+    files.check(out)
+    usual = execution.usual(chapter.stem, root)
+    expected = usual and f"{usual} with the book's parameters"
+    nb, _ = execution.execute(
+        source, chapter.stem, root, cwd=Path.cwd(), parameters=given, expected=expected
+    )
     nb = notebooks.normalised(nb)
     notebooks.seal(nb, fingerprint.notebook(source, root / "lib"))
     nb.metadata["executed"]["parameters"] = dict(given)
@@ -44,31 +50,69 @@ def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) ->
     return out
 
 
-def given(chapter: Path, yamls: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict:
-    """Return the parameters that texts of YAML and pairs (name, text) give to a chapter.
+# Where it is told the type of a value, PyYAML may stumble over it.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+
+
+class Yaml(NoDatesSafeLoader):
+    """YAML in which 1e-3 is a number, as it is everywhere else."""
+
+
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+Yaml.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
+
+
+def given(
+    chapter: Path, yamls: Iterable[str | BinaryIO], pairs: Iterable[tuple[str, str]]
+) -> dict[str, object]:
+    """Return the parameters that YAML, of texts or files, and pairs (name, text) give to a chapter.
 
     The text of a pair means a number, True, a list, …, or itself; given to a parameter that takes
-    text, only itself, as by papermill's -r: a folder may be called 2024. The later wins.
+    text, only itself, as by papermill's -r: a folder may be called 2024. So it is in YAML, without
+    quotes too. The later wins. Raises click.ClickException for what gives no such values.
     """
-    values = {}
-    for text in yamls:
-        loaded = yaml.load(text, NoDatesSafeLoader) or {}
-        if not isinstance(loaded, dict):
-            raise click.ClickException(f"parameters are given as NAME: VALUE, not as {text!r}")
-        values |= {str(name): value for name, value in loaded.items()}
     known = papermill.inspect_notebook(notebooks.blank(notebooks.read(chapter)))
-    for name, text in pairs:
-        kind = known.get(name, {}).get("inferred_type_name")
+    texts = {name for name, about in known.items() if about["inferred_type_name"] == "str"}
+    values: dict[str, object] = {}
+    for source in yamls:
         try:
-            values[name] = text if kind == "str" else ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+            values |= _in_yaml(source, texts)
+        except YAML_ERRORS as error:
+            name = getattr(source, "name", "-y")
+            raise click.ClickException(f"{name}: {' '.join(str(error).split())}") from error
+    for name, text in pairs:
+        if re.search("[\ud800-\udfff]", text):  # bytes that stand for no letter
+            raise click.ClickException(f"{name} is {text!a}, which is not UTF-8; rename it")
+        try:
+            values[name] = text if name in texts else ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # of many brackets
             values[name] = text
     return values
+
+
+def _in_yaml(source, texts):
+    """Return the parameters in YAML: numbers, texts, True and False, and lists of these."""
+    loader = Yaml(source)
+    root = loader.get_single_node()
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError("parameters are given as NAME: VALUE")
+    for key, value in root.value:
+        parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        # Checked before it is built: what is nested may, by its aliases, have no end.
+        if not all(isinstance(part, yaml.ScalarNode) for part in [key, *parts]):
+            raise ValueError(
+                f"{key.value} must be a number, a text, True, False or a list of these"
+            )
+        if key.value in texts and isinstance(value, yaml.ScalarNode):
+            value.tag = "tag:yaml.org,2002:str"
+    return {str(name): value for name, value in loader.construct_document(root).items()}
 
 
 def slug(given: Mapping) -> str:
     """Return a part of a file name that tells parameters apart."""
     text = ",".join(f"{name}={value}" for name, value in given.items()) or "defaults"
-    safe = re.sub(r"[^\w.,=+-]+", "_", text)[:80]
+    safe = re.sub(r"[^\w.,=+-]+", "_", text).encode()[:80].decode(errors="ignore")
     # Where letters had to go, two runs may look alike.
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -2,15 +2,20 @@
 
 import difflib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from lib import microcosm
-from lib.datasets import bundled, decoded, folders, torchvision_sets
+from lib.datasets import bundled, decoded, folders, further, hints, torchvision_sets
+from lib.datasets.reading import Unreadable, shown
+from lib.datasets.surveys import Survey
+from lib.datasets.walk import File
 from lib.images import SPLITS, Images, positions, subset
 from lib.runtime.rules import listed
 
 TARGETS = tuple(bundled.SETS)
-NAMES = ("microcosm", *TARGETS, *microcosm.CUES, *torchvision_sets.SETS)
+INSIDE = bundled.SETS | further.SETS
+NAMES = ("microcosm", *INSIDE, *microcosm.CUES, *torchvision_sets.SETS)
 DRAWN = {"microcosm": (2500, 1000)} | dict.fromkeys(microcosm.CUES, (1000, 500))
 """Training and test images of the sets that have no end, unless n asks for another number."""
 
@@ -27,10 +32,11 @@ def load(
 
     name_or_path: one of NAMES, in any spelling ("CIFAR-10", "Fashion-MNIST"), or a folder in the
     layout of torchvision's ImageFolder, one folder for each class (2 to 1,000), itself split into
-    `train` and `test` folders or else split here. A text that names a set is the set; "./name" or
-    a Path is a folder. split: "train" or "test"; the two share no image. n: number of images,
-    balanced over the classes as far as they reach, or None for all. seed: of the choice of n.
-    size: pixels of a side, to which the images are scaled (shorter side) and cropped (centre).
+    folders that are called train and test in any spelling, perhaps validation, or else split here.
+    A text that names a set is the set; "./name" or a Path is a folder. split: "train" or "test", or
+    "validation" of a folder that has one; no two share an image, exact copies included. n: number
+    of images, balanced over the classes as far as they reach, or None for all. seed: of the choice
+    of n. size: pixels of a side, to which the square in the centre is scaled.
 
     The microcosm, and its shapes and gratings, which are labelled by one cue while the other is
     drawn at random, have no end: n is what is drawn, in balance over each 500. torchvision's sets
@@ -38,21 +44,26 @@ def load(
     once and kept under `data/cache/images`; of a choice of files only those are. What is over
     1 GiB stays in its file: x is mapped from it, and must not be written to.
 
+    Nothing is said here: `survey` tells what was understood, left out or is doubtful.
+
     Returns Images of uint8 (N, 3, size, size). Raises ValueError for an unknown set, split or
     size, an n the set does not hold, a set that cannot be downloaded, and a folder that is empty,
     has one class or over 1,000, tests a class it does not train, or holds what cannot be read.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; allowed are {' and '.join(SPLITS)}")
-    if size < 8:
-        raise ValueError(f"size is {size}; allowed are 8 pixels and more")
     source = find(name_or_path)
-    if isinstance(source, Path) or source in torchvision_sets.FILES:
-        return _from_files(source, split, n, seed, size)
+    if isinstance(source, Path):
+        _check(split, size, (*SPLITS, "validation"))
+        return _from_files(*folders.read(source).side(split), n, seed, size)
+    _check(split, size, SPLITS)
     if source in DRAWN:
         return _drawn(source, split, n, seed, size)
-    if source in bundled.SETS:
-        images = bundled.SETS[source](split, size)
+    if source in torchvision_sets.FILES:
+        files, y, classes = torchvision_sets.contents(source, split)
+        found = [File.at(file) for file in files]
+        asked = {"set": source, "split": split}
+        return _from_files(found, y, classes, asked, None, n, seed, size)
+    if source in INSIDE:
+        images = INSIDE[source](split, size)
     else:
         images = torchvision_sets.read(source, split, size)
     return images if n is None else subset(images, n, seed)
@@ -60,19 +71,66 @@ def load(
 
 def pair(name_or_path: str | Path, *, size: int = 32) -> tuple[Images, Images]:
     """Load the training and the test images of a set, as `load` does."""
-    return load(name_or_path, size=size), load(name_or_path, "test", size=size)
+    source = find(name_or_path)
+    if isinstance(source, Path):
+        _check("train", size, SPLITS)
+        return _both(folders.read(source), size)
+    return load(source, size=size), load(source, "test", size=size)
 
 
-def _from_files(source, split, n, seed, size):
+def _both(folder, size):
+    """Load both splits of a folder; of what cannot be read in either, one error tells."""
+    found, failures = [], []
+    for split in SPLITS:
+        try:
+            found.append(_from_files(*folder.side(split), None, 0, size))
+        except Unreadable as error:
+            failures += error.failures
+    if failures:
+        raise Unreadable(*failures)
+    return tuple(found)
+
+
+def survey(name_or_path: str | Path, *, size: int = 32) -> Survey:
+    """Tell what a set holds: images by split and class, and what was left out or is doubtful.
+
+    name_or_path, size: as in `load`, which has nothing to decode of it again. Of a folder no image
+    is decoded, deep greys aside. Raises ValueError as `load` does.
+    """
+    source = find(name_or_path)
+    if isinstance(source, Path):
+        return folders.read(source).survey(_shown(source, [source]))
+    notes = []
+    if Path(name_or_path).is_dir():
+        origin = f"this is the set {source} of {_origin(source)}"
+        notes.append(f"{origin}; for the folder write ./{shown(name_or_path)}")
+    if source in torchvision_sets.FILES:
+        found = [torchvision_sets.contents(source, split)[1:] for split in SPLITS]
+    else:
+        found = [(images.y, images.classes) for images in pair(source, size=size)]
+    classes = found[0][1]
+    counts = {
+        split: tuple(y.bincount(minlength=len(classes)).tolist())
+        for split, (y, _) in zip(SPLITS, found, strict=True)
+    }
+    return Survey(source, classes, counts, tuple(notes))
+
+
+def _check(split, size, splits):
+    if split not in splits:
+        *first, last = splits
+        raise ValueError(f"split is {split!r}; allowed are {', '.join(first)} and {last}")
+    if size < 8:
+        raise ValueError(f"size is {size}; allowed are 8 pixels and more")
+
+
+def _from_files(found, y, classes, asked, depth, n, seed, size):
     """Load images that are files of their own: choose first, then decode."""
-    list_files = folders.list_files if isinstance(source, Path) else torchvision_sets.contents
-    files, y, classes = list_files(source, split)
-    asked = {"set": str(source), "split": split}
     if n is not None:
         chosen = positions(y, n, seed)
-        files, y = [files[i] for i in chosen], y[chosen]
+        found, y = [found[i] for i in chosen], y[chosen]
         asked |= {"n": n, "seed": seed}
-    return decoded.from_files(files, y, classes, size, asked=asked)
+    return decoded.from_files(found, y, classes, size, asked=asked, depth=depth)
 
 
 def _drawn(name, split, n, seed, size):
@@ -90,17 +148,22 @@ def find(name_or_path: str | Path) -> str | Path:
 
     Raises ValueError, with the nearest name and all that are known, where there is neither.
     """
-    plain = re.sub("[-_ ]", "", str(name_or_path)).lower()
+    plain = _plain(name_or_path)
     if isinstance(name_or_path, str) and plain in NAMES:
         return plain
     path = Path(name_or_path).expanduser()
     if name_or_path != "" and path.is_dir():
         return path.resolve()
-    near = difflib.get_close_matches(plain, NAMES, n=1)
+    near = [f"did you mean {name}? " for name in difflib.get_close_matches(plain, NAMES, n=1)]
+    hint = f"{hints.of_file(path)}; " if path.is_file() else "".join(near)
     raise ValueError(
         f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
-        f"{f'did you mean {near[0]}? ' if near else ''}known sets are {', '.join(NAMES)}"
+        f"{hint}known sets are {', '.join(NAMES)}"
     )
+
+
+def _plain(name):
+    return re.sub("[-_ ]", "", str(name)).lower()
 
 
 def targets(text: str) -> list[str]:
@@ -116,22 +179,42 @@ def named(text: str, *, size: int = 32) -> dict[str, tuple[Images, Images]]:
     """Load the sets that a text names, as `targets` reads it: training and test images of each.
 
     Returns them by the name that a figure shows: a set's as in NAMES, of a folder the last part of
-    its path, or as many as tell it from the others. Raises ValueError as `load` does, and where
-    the text names a set twice.
+    its path, or as many as tell it from the others and from any set. Raises ValueError as `load`
+    does, and where the text names a set twice.
     """
-    sources = [find(target) for target in targets(text)]
+    return {name: pair(target, size=size) for name, target in _several(text).items()}
+
+
+def surveyed(text: str, *, size: int = 32) -> dict[str, Survey]:
+    """Survey the sets that a text names, by the same names as `named`, and raising the same."""
+    return {
+        name: replace(survey(target, size=size), name=name)
+        for name, target in _several(text).items()
+    }
+
+
+def _several(text):
+    """Return the sets that a text names, as it names them, by what figures call them."""
+    names = targets(text)
+    sources = [find(name) for name in names]
     for i, source in enumerate(sources):
         if source in sources[:i]:
             raise ValueError(f"{text!r} names {source} twice; name each set once")
-    return {_shown(source, sources): pair(source, size=size) for source in sources}
+    return {_shown(s, sources): name for name, s in zip(names, sources, strict=True)}
 
 
 def _shown(source, sources):
-    """Return a set's name, or the fewest last parts of a folder's path that no other ends with."""
+    """Return a set's name, or the fewest last parts of a folder's path that tell it from others."""
     if isinstance(source, str):
         return source
     others = [Path(other).parts for other in sources if other != source]
-    count = 1
+    count = 2 if _plain(source.name) in NAMES else 1
     while any(source.parts[-count:] == parts[-count:] for parts in others):
         count += 1
-    return Path(*source.parts[-count:]).as_posix()
+    return shown(Path(*source.parts[-count:]).as_posix())
+
+
+def _origin(name):
+    """Say where a set that goes by its name comes from."""
+    libraries = bundled.FROM | dict.fromkeys(torchvision_sets.SETS, "torchvision")
+    return libraries.get(name, "this book")

@@ -1,110 +1,234 @@
-"""Folders of images, one sub-folder for each class: which images there are, and of which class."""
+"""Folders of images, one sub-folder for each class: which there are, of which class and split."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from lib.datasets import contents, divisions, hints, store
+from lib.datasets.contents import Contents
+from lib.datasets.hints import counted
+from lib.datasets.reading import Depth, shown
+from lib.datasets.surveys import Survey
+from lib.datasets.walk import (
+    File,
+    LeftOut,
+    entries,
+    files_below,
+    holds_images,
+    is_image,
+    subfolders,
+)
 from lib.images import SPLITS, held_out
 
 MAX_CLASSES = 1000
-SUFFIXES = (*IMG_EXTENSIONS, ".gif")
+Chosen = tuple[list[File], torch.Tensor, tuple[str, ...], dict, Depth | None]
 
 
-def list_files(root: Path, split: str) -> tuple[list[str], torch.Tensor, tuple[str, ...]]:
-    """List one split of a folder of images.
+@dataclass(frozen=True)
+class Folder:
+    """A folder of images.
 
-    root: a folder with one sub-folder for each class, perhaps under `train` and `test`; else
-    `lib.images.held_out` divides it. split: "train" or "test".
-
-    Returns (files, y, classes): paths as text, int64 (N,) and names. Raises ValueError as
-    `lib.datasets.load` does.
+    classes: the folders of the classes. files, y, split: of each image its file, its class, and
+    what it serves: "train", "validation" or "test", or "" where it is a copy of an image that
+    serves an earlier one of these. parts: the folders that are splits, or none where the
+    images are divided here. contents: copies and depth. left: what is left out.
     """
-    divided = _is_divided(root)
-    classes = _classes(root / "train" if divided else root)
-    base = root / split if divided else root
-    files, labels = [], []
-    for label, name in enumerate(classes):
-        members = image_files(base / name)
-        # A class may be missing from a test folder, but must be learnt.
-        if not members and (split == "train" or not divided):
-            raise ValueError(f"the class folder {base / name} holds no images")
-        if not divided and len(members) < 2:
+
+    root: Path
+    classes: tuple[str, ...]
+    files: Sequence[File]
+    y: Sequence[int]
+    split: list[str]
+    parts: dict[str, str]
+    contents: Contents
+    left: LeftOut
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the classes are called, in letters that any screen and file can hold."""
+        return tuple(map(shown, self.classes))
+
+    def side(self, split: str) -> Chosen:
+        """Return one split, "train", "validation" or "test": its files, and what tells of them.
+
+        Returns (files, y, classes, asked, depth), as `lib.datasets.decoded.from_files` takes them.
+        Raises ValueError where there are none, and for a class that cannot be trained and tested.
+        """
+        if split == "validation" and split not in self.parts:
             raise ValueError(
-                f"the class folder {base / name} holds 1 image; at least 2 are needed, "
-                "one to train and one to test"
+                f"the folder {shown(self.root)} has no validation split; allowed are train and test"
             )
-        files += members
-        labels += [label] * len(members)
-    y = torch.tensor(labels, dtype=torch.int64)
-    if not divided:
-        return *side(split, files, y, held_out(y)), classes
-    for name in _folders(root / "test"):  # they would be left out unseen
-        if name not in classes and image_files(root / "test" / name):
+        counts = Counter(self.y)
+        single = [name for i, name in enumerate(self.classes) if counts[i] == 1]
+        if single and not self.parts:
             raise ValueError(
-                f"the folder {root / 'test'} holds a class {name!r} that {root / 'train'} lacks"
+                f"the class folder {shown(self.root / single[0])} holds 1 image; at least 2 are "
+                "needed, one to train and one to test"
             )
-    if not files:
-        raise ValueError(f"{base} holds no images of the classes {', '.join(classes[:5])}")
-    return files, y, classes
-
-
-def side(
-    split: str, files: Sequence[str], y: torch.Tensor, tested: torch.Tensor
-) -> tuple[list[str], torch.Tensor]:
-    """Return the files and labels on one side of a division; tested, bool (N,): those that test."""
-    chosen = (tested if split == "test" else ~tested).nonzero().flatten()
-    return [files[i] for i in chosen], y[chosen]
-
-
-def image_files(folder: Path) -> list[str]:
-    """List the image files below a folder as text, sorted; what is hidden is left out."""
-    files = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images = (name for name in names if _is_image(name) and not name.startswith("."))
-        files += [f"{place}{os.sep}{name}" for name in images]
-    # As Paths sort, part by part; to make Paths would take longer than to read the files.
-    return sorted(files, key=lambda name: name.replace(os.sep, "\0"))
-
-
-def _is_divided(root):
-    """Tell whether the folder is divided into `train` and `test`; half a division is refused."""
-    halves = [root / name for name in SPLITS if (root / name).is_dir()]
-    if len(halves) == 1 and _folders(halves[0]):
-        # With images of its own it is a class called train: the vehicle, say.
-        own = any(_is_image(p.name) and not p.is_dir() for p in halves[0].iterdir())
-        name, other = SPLITS if halves[0].name == "train" else SPLITS[::-1]
-        if not own:
+        chosen = [i for i, name in enumerate(self.split) if name == split]
+        if not chosen:
             raise ValueError(
-                f"the folder {root} has {name}/ with class folders, but no {other}/; "
-                "expected both, or the class folders themselves"
+                f"the folder {shown(self.root / self.parts.get(split, ''))} holds no images to "
+                f"{split} of the classes {hints.some(self.classes)}, copies aside"
             )
-    return len(halves) == 2
+        return self.chosen(chosen, {"split": split})
+
+    def chosen(self, chosen: Sequence[int], asked: Mapping) -> Chosen:
+        """Return images by their positions, as `side` does; asked: what tells this choice."""
+        files, asked = [self.files[i] for i in chosen], {"set": str(self.root), **asked}
+        y = torch.tensor([self.y[i] for i in chosen])
+        return files, y, self.names, asked, self.contents.depth
+
+    def survey(self, name: str) -> Survey:
+        """Count the images by split and class; name: what a figure calls the folder."""
+        counts = {part: [0] * len(self.classes) for part in self.parts or SPLITS}
+        for part, label in zip(self.split, self.y, strict=True):
+            if part:
+                counts[part][label] += 1
+        tuples = {part: tuple(numbers) for part, numbers in counts.items()}
+        return Survey(name, self.names, tuples, tuple(self.notes()), self.contents.depth)
+
+    def notes(self) -> list[str]:
+        """Say what was understood, what is doubtful and what is left out, each in one line."""
+        base = self.root / self.parts.get("train", "")
+        members: list[list[str]] = [[] for _ in self.classes]
+        for file, label in zip(self.files, self.y, strict=True):
+            if file.path.startswith(f"{base}{os.sep}"):
+                members[label].append(file.path)
+        beside = sum(is_image(e.name) and not e.is_dir() for e in entries(base) if e.name[0] != ".")
+        aside = f"left out, beside the class folders: {counted(beside, 'image')}"
+        return [
+            *divisions.in_words(self.root, self.parts),
+            *hints.doubts(base, self.classes, members),
+            *self._notes_on_copies(),
+            *self.contents.notes(),
+            *self._notes_on_names(),
+            *[aside] * bool(beside),
+            *self.left.notes(),
+        ]
+
+    def _notes_on_copies(self):
+        """Say which images are the same, and what is done about it."""
+        groups = self.contents.copies
+        clashes = [group for group in groups if len({self.y[i] for i in group}) > 1]
+        out = self.split.count("")
+        notes = []
+        if groups:
+            aside = f"{out:,} left out of a later split, since an earlier one has the image"
+            notes.append(
+                f"{sum(len(group) - 1 for group in groups):,} exact copies of other images; "
+                f"{aside if out else 'they stay on one side of a split'}: {self._same(groups)}"
+            )
+        if clashes:
+            notes.append(
+                f"{counted(len(clashes), 'image')} in more than one class, so that the labels "
+                f"contradict each other; delete the wrong ones: {self._same(clashes)}"
+            )
+        return notes
+
+    def _notes_on_names(self):
+        """Say which class names are not as their folders have them."""
+        odd = [name for name in self.classes if shown(name) != name]
+        return [f"class names with what is no text, escaped: {hints.some(odd)}"] if odd else []
+
+    def _same(self, groups):
+        """Name the images that are the same, of up to ten contents."""
+        below = [
+            " = ".join(self.name(i) for i in group[:4]) + ", …" * (len(group) > 4)
+            for group in groups[:10]
+        ]
+        return "; ".join(below) + ("; …" if len(groups) > 10 else "")
+
+    def name(self, i: int) -> str:
+        """Return the path of an image below the root."""
+        return shown(os.path.relpath(self.files[i].path, self.root)).replace(os.sep, "/")
 
 
-def _classes(base):
-    """Name the class folders in base, sorted."""
-    names = tuple(_folders(base))
-    if not names:
+def read(root: Path) -> Folder:
+    """List the images of a folder.
+
+    root: a folder with one sub-folder for each class, perhaps within others that tell what trains,
+    validates and tests; else `lib.images.held_out` divides it. Exact copies stay on one side.
+
+    Raises ValueError, with the likely remedy, where it is no such folder.
+    """
+    left = LeftOut()
+    parts = divisions.division(root, subfolders(root, left))
+    base = root / parts.get("train", "")
+    classes = _classes(base, left if parts else LeftOut())
+    files, labels, split = [], [], []
+    for part, place in ((part, root / parts.get(part, "")) for part in parts or ("",)):
+        for label, name in enumerate(classes):
+            members = _members(place / name, left, needed=part in ("", "train"))
+            files += members
+            labels += [label] * len(members)
+            split += [part] * len(members)
+        _no_others(place, classes, base)
+    kept = hashlib.sha256(os.fsencode(root)).hexdigest()[:24]
+    found = contents.look(files, store.CACHE / f"{kept}.json")
+    divide = _without_copies if parts else _with_copies_together
+    split = divide(split, labels, found.copies)
+    return Folder(root, classes, files, labels, split, parts, found, left)
+
+
+def _members(folder, left, *, needed):
+    """List the images of a class; it may be missing from a test, but must be learnt."""
+    own = LeftOut()
+    files = files_below(folder, own) if needed or folder.is_dir() else []
+    if needed and not files:
+        held = f" (but {own.by_suffix()})" if own.suffixes else ""
         raise ValueError(
-            f"the folder {base} is empty; expected one folder of images for each class"
+            f"the class folder {shown(folder)} holds no images{held}; fill it, or move it elsewhere"
         )
+    left.add(own)
+    return files
+
+
+def _no_others(place, classes, base):
+    """Refuse a class that is tested but not trained: it would be left out unseen."""
+    for name in sorted(set(subfolders(place, LeftOut())) - set(classes)):
+        if holds_images(place / name):
+            raise ValueError(
+                f"the folder {shown(place)} holds a class {shown(name)!r} that {shown(base)} lacks"
+            )
+
+
+def _with_copies_together(split, y, copies):
+    """Divide images into training and test images; copies go where the first of them goes."""
+    y, first = torch.tensor(y), torch.arange(len(y))
+    for group in copies:
+        first[list(group)] = group[0]
+    alone = first == torch.arange(len(y))
+    tested = torch.zeros(len(y), dtype=torch.bool)
+    # Of what is there once, nothing is left to test.
+    tested[alone] = held_out(y[alone]) & (y[alone].bincount()[y[alone]] > 1)
+    return ["test" if test else "train" for test in tested[first].tolist()]
+
+
+def _without_copies(split, y, copies):
+    """Leave out of a later split what an earlier one holds; they come in their order."""
+    split = list(split)
+    for group in copies:
+        for i in group:
+            if split[i] != split[group[0]]:
+                split[i] = ""
+    return split
+
+
+def _classes(base, left):
+    """Name the class folders in base, sorted."""
+    names = tuple(subfolders(base, left))
+    if not names:
+        raise ValueError(hints.no_classes(base))
     if not 2 <= len(names) <= MAX_CLASSES:
+        wrapped = hints.one_class(base, names[0]) if len(names) == 1 else ""
         raise ValueError(
-            f"the folder {base} has {len(names)} class{'es' * (len(names) > 1)} "
-            f"({', '.join(names[:3])}); allowed are 2 to {MAX_CLASSES}, one folder each"
+            f"the folder {shown(base)} has {len(names)} class{'es' * (len(names) > 1)} "
+            f"({hints.some(names)}); allowed are 2 to {MAX_CLASSES}, one folder each{wrapped}"
         )
     return names
-
-
-def _folders(base):
-    """Name the folders in base, sorted, the hidden ones left out."""
-    return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _is_image(name):
-    """Tell by its name whether a file is an image."""
-    return name.lower().endswith(SUFFIXES)

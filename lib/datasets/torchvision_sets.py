@@ -10,8 +10,8 @@ import torch
 from torchvision import datasets
 
 from lib.datasets import decoded, downloads, layouts
-from lib.datasets.folders import side
 from lib.datasets.layouts import listed, packed, paired
+from lib.datasets.walk import File
 from lib.images import SPLITS, TEST_SHARE, Images, held_out
 
 Parts = tuple[tuple[dict, ...], tuple[dict, ...]]
@@ -96,14 +96,14 @@ def read(name: str, split: str, size: int) -> Images:
 
     def list_held():
         paths = (path for path in root.rglob("*") if downloads.PARTIAL not in path.parts)
-        return sorted(str(path) for path in paths if path.is_file())
+        return [File.at(path) for path in sorted(str(path) for path in paths if path.is_file())]
 
     asked = {"set": name, "split": split, "root": str(root)}
     return decoded.from_arrays(lambda: contents(name, split), list_held, size, asked=asked)
 
 
 def contents(name: str, split: str) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
-    """Return what one split of a set holds: (files, y, classes), as `folders.list_files` does.
+    """Return what one split of a set holds: (files, y, classes), the files' paths as text.
 
     Of a set in ARRAYS the pixels, uint8 (N, 3, H, W), stand in the place of the files. Raises
     ValueError as `read` does.
@@ -118,5 +118,7 @@ def contents(name: str, split: str) -> tuple[Any, torch.Tensor, tuple[str, ...]]
     y = torch.cat([torch.as_tensor(part, dtype=torch.int64) for part in labels])
     x = torch.cat(joined) if name in ARRAYS else [file for part in joined for file in part]
     if known.parts is WHOLE:
-        x, y = side(split, x, y, known.tested(x, y))
+        tested = known.tested(x, y)
+        chosen = (tested if split == "test" else ~tested).nonzero().flatten()
+        x, y = [x[i] for i in chosen], y[chosen]
     return x, y, tuple(str(name) for name in classes)

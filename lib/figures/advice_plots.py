@@ -1,17 +1,92 @@
 """Figures of a recommendation: what is ahead of what, and which labels to look at."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 from torch import Tensor
 
-from lib.constraint import Constraint
-from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, look, one_line, whiskers
-from lib.figures.sentences import Estimate, in_one_line, percent, points, row
+from lib.constraint import FROM_SCRATCH, Constraint
+from lib.figures.estimates import Estimate, percent, points, row
+from lib.figures.names import in_one_line, literal, one_line
+from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, look, whiskers
+from lib.figures.sentences import depth_in_words, listing
+from lib.images import Images
+
+FEW = 10
+"""Images of a class with fewer of which nothing is told of it."""
+
+
+def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -> list[str]:
+    """Say which images give the advice, and what so few cannot tell.
+
+    sizes: of the training sets of the learning curve. labelled: number of images there are to
+    learn from. tested: number of test images, which are left out.
+    """
+    counts = images.y.bincount(minlength=len(images.classes)).tolist()
+    known = binomtest(round(0.8 * len(images)), len(images)).proportion_ci(method="wilson")
+    said = [
+        f"{len(images)} labelled images give the advice, {100 * largest_share(images):.1f} % of "
+        "them of the largest class. They tell an accuracy of 80 % no better than as "
+        f"{100 * known.low:.0f} to {100 * known.high:.0f} %."
+    ]
+    if labelled > len(images):
+        said.append(
+            f"They are chosen, as evenly over the classes as these reach, from {labelled}; with "
+            "more of them the advice may be another: n_labelled sets how many."
+        )
+    pairs = zip(images.classes, counts, strict=True)
+    if few := [f"{literal(name)} ({count})" for name, count in pairs if count < FEW]:
+        said.append(f"Fewer than {FEW} images tell next to nothing of a class: {listing(few)}.")
+    if len(sizes) < 3:
+        said.append("They are too few to follow how the accuracy grows with their number.")
+    if tested:
+        said.append(f"{tested} test images are left out, to tell in the end what was reached.")
+    return said
+
+
+def largest_share(images: Images) -> float:
+    """Return the share of images, 0 to 1, that are of the largest class."""
+    return int(images.y.bincount().max()) / len(images)
+
+
+def plan_in_words(plan: Any) -> str:
+    """Say a `lib.advisor.advice.Plan`: ℓ2 0.5 with the head alone trained; from scratch."""
+    if plan.constraint == FROM_SCRATCH:
+        return f"random weights ({FROM_SCRATCH}) with everything trained"
+    return f"{plan.constraint} with {depth_in_words(plan.unfrozen_blocks)} trained"
+
+
+def beyond_naming_one(accuracy: Estimate, share: float) -> str:
+    """Say whether an accuracy, in %, is surely above what always naming the largest class gives.
+
+    share: of that class, 0 to 1.
+    """
+    better = "surely better than" if accuracy.low > 100 * share else "not surely better than"
+    return f"that is {better} always naming the largest class, {100 * share:.1f} %"
+
+
+def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
+    """Say which plan came out first, how sure that is, and what the random weights are worth.
+
+    best, ahead: Plans, as `lib.advisor.advice.leads` returns them.
+    """
+    if ahead.empty:
+        return f"Only {plan_in_words(best)} was measured, so there is nothing to choose."
+    tied = [plan_in_words(plan) for plan in ahead.loc[~(ahead["low"] > 0), "plan"]]
+    named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)])
+    sure = f"no difference can be told to {named}" if tied else "it is ahead of each other one"
+    said = f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it has the highest mean; {sure}."
+    scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
+    for gap in scratch.itertuples():
+        lead = Estimate.of((gap.mean, gap.low, gap.high), "points")
+        said += f" From {plan_in_words(gap.plan)} it is {lead}: {lead.verdict}."
+    return said
 
 
 def behind(best: Constraint, ahead: pd.DataFrame, ax: Axes) -> Axes:
@@ -37,11 +112,13 @@ def outlook(accuracy: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     accuracy: as `lib.advisor.advice.summary` returns it, one row per constraint. gains: as
     `lib.advisor.forecast.forecast` returns them. The most accurate source comes first.
     """
-    order = accuracy.sort_values("mean", ascending=False, kind="stable")["constraint"]
+    accuracy = accuracy.sort_values("mean", ascending=False, kind="stable")
+    order = accuracy["constraint"]
     misses = [Estimate(100 * row(gains, constraint=c)["miss"], np.nan, np.nan) for c in order]
     return pd.DataFrame(
         {
             "accuracy, %": [f"{percent(accuracy, constraint=c):short}" for c in order],
+            "mean over classes, %": (100 * accuracy["balanced"]).map("{:.1f}".format).to_list(),
             "gain of twice as many, points": [
                 f"{points(gains, constraint=c):short}" for c in order
             ],

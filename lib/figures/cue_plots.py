@@ -10,6 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lib.figures.image_plots import tile
+from lib.figures.names import one_line
 from lib.figures.plots import (
     BLUE,
     DARK,
@@ -18,9 +20,7 @@ from lib.figures.plots import (
     bands,
     legend_below,
     lines,
-    one_line,
     panels,
-    tile,
     whiskers,
 )
 

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lib.figures.plots import DARK, each_panel, lines, one_line, tile, whiskers
+from lib.figures.image_plots import tile
+from lib.figures.names import one_line
+from lib.figures.plots import DARK, each_panel, lines, whiskers
 
 
 def sheet(

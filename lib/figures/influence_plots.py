@@ -12,7 +12,8 @@ from matplotlib.ticker import NullLocator
 
 from lib.constraint import Constraint
 from lib.figures import plots
-from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, bands, lines, look, pictures, whiskers
+from lib.figures.image_plots import pictures
+from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, bands, lines, look, whiskers
 from lib.images import Images
 from lib.training import pixels
 
@@ -82,6 +83,7 @@ def against_rule(frame: pd.DataFrame, ax: Axes) -> Axes:
         for line in ax.lines[before:]:
             line.set(linewidth=0.8 * width, markersize=3, label=f"{line.get_label()}, {trained}")
     ax.set(xscale="log", xlabel=label, ylabel="same class, %", ylim=(None, 102))
+    ax.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
     ax.xaxis.set_minor_locator(NullLocator())
     return ax
 

@@ -1,6 +1,8 @@
 """Figures: functions that take a tidy frame and an axis, and return the axis."""
 
 import numbers
+import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib as mpl
@@ -15,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from lib.constraint import FROM_SCRATCH, MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
-from lib.figures.sentences import NAMES, in_one_line, quote
+from lib.figures.names import NAMES, fonts, one_line
+from lib.figures.sentences import quote
 from lib.networks import choose_device
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -47,11 +50,13 @@ def begin(device: str, *, dpi: int = 110, retina: bool = True) -> torch.device:
             "grid.alpha": 0.25,
             "figure.dpi": dpi,
             "figure.constrained_layout.use": True,
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "font.family": fonts(),
+            "text.parse_math": False,  # names may have dollars
             "legend.frameon": False,
             "lines.markersize": 4,
         }
     )
+    warnings.filterwarnings("ignore", "Glyph .* missing from")  # one_line says it, once
     # In a table a $ is a dollar, and no formula: names of classes may have one.
     pd.set_option("display.html.use_mathjax", False, "styler.html.mathjax", False)
     chosen, shell = choose_device(device), get_ipython()
@@ -69,9 +74,9 @@ def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
     """
     if constraint in PLAIN:
         return PLAIN[constraint]
-    hue, marker = FAMILIES.get(constraint.norm, (GREEN, "X"))
+    hue, marker = FAMILIES.get(constraint.name, (GREEN, "X"))
     family = [c for c in {constraint, *among} if c not in PLAIN]
-    family = sorted(c for c in family if FAMILIES.get(c.norm, (GREEN, "X")) == (hue, marker))
+    family = sorted(c for c in family if FAMILIES.get(c.name, (GREEN, "X")) == (hue, marker))
     shade = sns.light_palette(hue, n_colors=len(family) + 1)[1 + family.index(constraint)]
     return {"color": shade, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
 
@@ -80,7 +85,9 @@ def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
     """Split a frame by constraint, in order: (constraint, its rows, its look with a label)."""
     among = sorted(set(frame["constraint"]))
     parts = [frame[[value == c for value in frame["constraint"]]] for c in among]
-    styles = [look(c, among) | {"label": one_line(c, 60)} for c in among]
+    # A legend leaves out what begins with _; before it stands a space of no width.
+    labels = [re.sub("^_", "\u200b_", one_line(c, 60)) for c in among]
+    styles = [look(c, among) | {"label": label} for c, label in zip(among, labels, strict=True)]
     return list(zip(among, parts, styles, strict=True))
 
 
@@ -144,62 +151,6 @@ def against_eps(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.set(xlabel="ε of the attack", ylabel="accuracy under attack, %")
     ax.set(xlim=(0, None), ylim=(-2, 102))
     return ax
-
-
-def tile(images, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:
-    """Lay images (N, 3, H, W) of [0, 1] out on white, so many in a row: (height, width, 3).
-
-    gap: pixels of white below and to the right of each; above: pixels above it.
-    """
-    edges = ((0, -len(images) % columns), (0, 0), (above, gap), (0, gap))
-    tiles = np.pad(np.asarray(images, dtype=float), edges, constant_values=1)
-    _, _, height, width = tiles.shape
-    page = tiles.reshape(-1, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
-    return page.reshape(-1, columns * width, 3)
-
-
-def pictures(
-    ax: Axes, images, titles=None, columns: int | None = None, colours=None, heading: str = ""
-) -> Axes:
-    """Show images (N, 3, H, W) of [0, 1] side by side in one axis, pixel by pixel.
-
-    titles: a line above each, or None, and its colours. columns: images in a row, or None for all.
-    heading: a line at the left above all.
-    """
-    (count, _, height, width), gap, above = images.shape, 2, 0 if titles is None else 6
-    columns = columns or count
-    for i, title in enumerate([] if titles is None else titles):
-        row, column = divmod(i, columns)
-        x, y = column * (width + gap) + width / 2, row * (height + above + gap) + above - 1
-        colour = DARK if colours is None else colours[i]
-        ax.text(x, y, one_line(title, 14), ha="center", size=8, color=colour)
-    ax.imshow(tile(images, columns, gap=gap, above=above), interpolation="nearest")
-    ax.set_title(one_line(heading, 90), loc="left", size=9)
-    ax.axis("off")
-    return ax
-
-
-def adversarial_examples(x, y, attacked: Mapping, classes: Sequence[str]) -> Figure:
-    """Draw images, and for each source the perturbation and what it takes the image for.
-
-    x: (N, 3, H, W) in [0, 1]; y: (N,). attacked: {(constraint, seed): (x_adv, predicted)}, as
-    `lib.robustness.examples` returns it for a ladder's networks. classes: names.
-    The perturbation of each image is magnified to full contrast around grey; wrong answers are
-    in red.
-    """
-    fig, axes = plt.subplots(1 + 2 * len(attacked), 1, figsize=(1.05 * len(x) + 1.2, 6.4))
-    pictures(axes[0], x, [classes[label] for label in y], heading="image and its class")
-    for row, ((source, seed), (x_adv, predicted)) in enumerate(attacked.items()):
-        above, below = axes[2 * row + 1 : 2 * row + 3]
-        delta = x_adv - x
-        largest = delta.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9)
-        heading = f"{source} source, seed {seed}: the perturbation, magnified"
-        pictures(above, 0.5 + 0.5 * delta / largest, [""] * len(x), heading=heading)
-        wrong = [VERMILLION if p != label else DARK for p, label in zip(predicted, y, strict=True)]
-        heading = f"{source} source, seed {seed}: image + perturbation, and its answer"
-        answers = [classes[label] for label in predicted]
-        pictures(below, x_adv, answers, colours=wrong, heading=heading)
-    return fig
 
 
 def against_steps(frame: pd.DataFrame, references: Mapping[Constraint, float], ax: Axes) -> Axes:
@@ -280,13 +231,6 @@ def each_panel(
             axes[place].set_ylabel("")
     legend_below(fig, axes[0], legend_columns)
     return fig, axes
-
-
-def one_line(name: object, longest: int = 28) -> str:
-    """Write a name of the reader's in one line, cut where it would run into its neighbour."""
-    text = in_one_line(name)
-    text = text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
-    return text.replace("$", r"\$")  # which would begin a formula
 
 
 def _doubling_axis(ax, values):

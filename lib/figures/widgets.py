@@ -9,7 +9,7 @@ import ipywidgets
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from lib.figures.sentences import in_one_line
+from lib.figures.names import in_one_line
 
 
 def slider(

@@ -41,7 +41,8 @@ def each(
     else:
         workers = min(workers or cpu_count(), max(len(calls), 1))
         pool = Parallel(n_jobs=workers, return_as="generator")
-        results = pool(delayed(_with_one_thread)(function, call) for call in calls)
+        me = os.getpid()
+        results = pool(delayed(_with_one_thread)(me, function, call) for call in calls)
     with warnings.catch_warnings():
         # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
@@ -49,9 +50,11 @@ def each(
 
 
 @cache
-def _end_with_parent():
-    """Let a worker end when the process that started it has been killed and can tell it nothing."""
-    parent = os.getppid()
+def _end_with(parent):
+    """Let a worker end when the process that started it has been killed and can tell it nothing.
+
+    That one says who it is: its place is taken by another if it is killed before a worker can ask.
+    """
 
     def watch():
         while os.getppid() == parent:
@@ -62,8 +65,8 @@ def _end_with_parent():
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _with_one_thread(function, call):
-    _end_with_parent()
+def _with_one_thread(parent, function, call):
+    _end_with(parent)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

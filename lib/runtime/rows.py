@@ -23,8 +23,10 @@ from lib.images import Images, digest
 from lib.runtime import files, fingerprint, provenance
 from lib.runtime.parallel import each
 
-OF_A_CALL = ("call", "code", "rows_of_call")
+OF_A_CALL = {"call": str, "code": str, "rows_of_call": int}
 """Columns that tell a call's rows from others: its hash, its code and how many rows it has."""
+CHECKSUM = "checksum"
+"""Column that tells whether a call's rows are those that were measured."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,17 @@ class Job:
     arguments: tuple = ()
 
     def run(self) -> list[dict]:
-        """Make the call; return its rows as dicts of plain values, the noted columns first."""
-        found = self.function(*self.arguments, **self.call)
+        """Make the call; return its rows as dicts of plain values, the noted columns first.
+
+        Raises as the function does; a ValueError's line says of which columns, too.
+        """
+        try:
+            found = self.function(*self.arguments, **self.call)
+        except ValueError as error:
+            if len(error.args) == 1:
+                of = ", ".join(f"{name} {value}" for name, value in self.columns.items())
+                error.args = (f"{error} ({of})",)
+            raise
         if not isinstance(found, pd.DataFrame):
             found = pd.DataFrame([found] if isinstance(found, dict) else found)
         return [{**self.columns, **row} for row in found.to_dict("records")]
@@ -69,6 +80,7 @@ def collect(
         found = each(Job.run, [{"self": job} for job in jobs], label=label, device=device)
         return pd.DataFrame([row for rows in found for row in rows])
     path, seen = _path(file), {}
+    start = path.stat().st_size if path.exists() else 0
     codes = {job.function: _code(job.function) for job in jobs}
     marks = [_mark(job, codes[job.function], seen) for job in jobs]
     before = _read(path, codes.values())
@@ -77,18 +89,18 @@ def collect(
     for mark, job in zip(marks, jobs, strict=True):
         if mark not in before:
             with_mark = {**about, "call": mark, "code": codes[job.function]}
-            left[mark] = {"job": job, "path": path, "about": with_mark}
+            left[mark] = {"job": job, "path": path, "about": with_mark, "start": start}
     each(_run_and_keep, left.values(), label=label, device=device)
     found = _read(path, codes.values())
     rows = pd.DataFrame([row for mark in marks for row in found.get(mark, [])])
-    return rows.drop(columns=[*OF_A_CALL, *about], errors="ignore")
+    return rows.drop(columns=[*OF_A_CALL, CHECKSUM, *about], errors="ignore")
 
 
 def read(file: str | Path) -> pd.DataFrame:
     """Return all rows of a file, with all that was noted of them.
 
-    Raises ValueError where it holds other lines than rows of the book; calls that a kill has cut
-    short are passed over.
+    Raises ValueError where it holds other lines than rows of the book, or rows that were changed;
+    calls that a kill has cut short are passed over.
     """
     calls = _read(Path(file).expanduser()).values()
     return pd.DataFrame([row for rows in calls for row in rows])
@@ -98,19 +110,23 @@ def check(file: str) -> Path:
     """Return the path of a file that can take rows.
 
     Raises ValueError where it cannot: it does not end in .jsonl, lies in no folder there is, or
-    holds something else.
+    holds something else; and OSError where it or its folder cannot be written.
     """
     path = _path(file)
     _read(path)
+    files.check(path)
+    if path.exists():
+        path.open("ab").close()
     return path
 
 
 def _path(file):
     """Return the path of a file whose name and place can take rows, or raise ValueError."""
     path = Path(file).expanduser()
-    if path.suffix != ".jsonl" or path.is_dir() or not path.parent.is_dir():
+    plain = path.is_file() or not path.exists()
+    if path.suffix != ".jsonl" or not plain or not path.parent.is_dir():
         raise ValueError(f"{str(file)!r} cannot take rows; name a .jsonl file in a folder there is")
-    return path
+    return path.resolve()  # a link and what it leads to have one lock
 
 
 def identity(value, seen: dict | None = None) -> str:
@@ -180,18 +196,32 @@ def _here(device):
     }
 
 
-def _run_and_keep(job, path, about):
-    """Run a job, and append its rows to the file at once, unless another process was faster."""
+def _run_and_keep(job, path, about, start):
+    """Run a job, and append its rows to the file at once, unless another process was faster.
+
+    start: byte of the file up to which it is known not to have them.
+    """
     rows = job.run()
-    about = {**about, "rows_of_call": len(rows)}
-    lines = [json.dumps({**row, **about}, ensure_ascii=False) for row in rows]
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if about["call"] not in _read(path):
-            with path.open("a+b") as file:
+    rows = [{**row, **about, "rows_of_call": len(rows)} for row in rows]
+    mark = {CHECKSUM: _checksum(rows)}
+    text = "".join(json.dumps(row | mark, ensure_ascii=False) + "\n" for row in rows)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock")), path.open("a+b") as file:
+            file.seek(max(start - 1, 0))
+            *whole, rest = file.read().split(b"\n")
+            own = f'"call": "{about["call"]}"'.encode()
+            if sum(own in line for line in whole) < max(len(rows), 1):
                 # A line that a kill has cut short must not run into the next one.
-                file.seek(max(file.tell() - 1, 0))
-                start = "" if file.read(1) in (b"", b"\n") else "\n"
-                file.write((start + "\n".join([*lines, ""])).encode())
+                file.write(b"\n" * bool(rest) + text.encode())
+    except OSError as error:
+        reason = f"{error.strerror}; make room and start again: the rows before are kept"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def _checksum(rows):
+    """Hash the rows of a call, which stand in the file with this hash."""
+    plain = [{name: value for name, value in row.items() if name != CHECKSUM} for row in rows]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
 
 
 def _read(path, codes=()):
@@ -206,7 +236,8 @@ def _read(path, codes=()):
             if '{"'.startswith(line[:2]):
                 continue  # it is empty, or a kill has cut it short
             row = None
-        if not isinstance(row, dict) or not row.keys() >= set(OF_A_CALL):
+        own = {name: row.get(name) for name in OF_A_CALL} if isinstance(row, dict) else {}
+        if {name: type(value) for name, value in own.items()} != OF_A_CALL:
             raise ValueError(f"{path} holds no rows of this book; name another file")
         module, _, code = row["code"].partition(" ")
         if present.get(module, code) != code:
@@ -214,6 +245,12 @@ def _read(path, codes=()):
         calls.setdefault(row["call"], []).append(row)
     # A call that was cut short is made again: its rows are the last so many.
     counts = {mark: rows[-1]["rows_of_call"] for mark, rows in calls.items()}
-    return {
-        mark: rows[-counts[mark] :] for mark, rows in calls.items() if len(rows) >= counts[mark]
-    }
+    whole = {mark: rows[-counts[mark] :] for mark, rows in calls.items()}
+    whole = {mark: rows for mark, rows in whole.items() if len(rows) == counts[mark]}
+    for mark, rows in whole.items():
+        if rows[-1].get(CHECKSUM, _checksum(rows)) != _checksum(rows):
+            raise ValueError(
+                f"{path}: rows of the call {mark} are not those that were measured; take all of "
+                "them out, or name another file"
+            )
+    return whole

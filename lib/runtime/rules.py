@@ -6,6 +6,7 @@ A rule is any callable `rule(name, value)` that raises ValueError with one line.
 import contextlib
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
@@ -23,10 +24,10 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
-def annotated(namespace: dict) -> list[str]:
-    """Name the variables of a kernel's globals() that are annotated: those of a parameters cell."""
+def annotated(namespace: dict) -> dict[str, type]:
+    """Return the annotations in a kernel's globals(): those of its parameters cell."""
     lazily = namespace.get("__annotate__")  # since Python 3.14
-    return list(lazily(1) if lazily else namespace.get("__annotations__", {}))
+    return dict(lazily(1) if lazily else namespace.get("__annotations__", {}))
 
 
 def check(namespace: dict, rules: Mapping[str, Rule]) -> dict:
@@ -34,23 +35,32 @@ def check(namespace: dict, rules: Mapping[str, Rule]) -> dict:
 
     In a fresh kernel any plain value that has no rule is a mistake: papermill makes a variable of
     every name it is given. When the cell is run again by hand, the notebook's own variables are
-    there too, and only the rules are checked.
+    there too, and only the rules are checked. Of text that looks like a number papermill makes one;
+    a whole number is made text again, also in `namespace`, where the annotation is str.
 
     Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
     without a rule, and a value that its rule refuses.
     """
+    kinds = annotated(namespace)
     if CHECKED not in namespace:
         for name, value in namespace.items():
             plain = isinstance(value, VALUES) and not name.startswith("_")
             if plain and name not in IPYTHON and name not in rules:
                 raise ParameterError(unknown(name, rules))
     for name, rule in rules.items():
+        value = namespace[name]
+        as_text = f"text goes by papermill's -r {name} TEXT, and in YAML in quotes"
+        if kinds.get(name) is str and type(value) is int:
+            namespace[name] = str(value)
+        elif kinds.get(name) is str and not isinstance(value, str):
+            refuse(name, value, f"text ({as_text})")
         try:
             rule(name, namespace[name])
         except ParameterError:
             raise
         except (ValueError, OSError, ImportError) as error:
-            raise ParameterError(f"{name}: {error}") from error
+            hint = "" if value is namespace[name] else f"; a number was given, {as_text}"
+            raise ParameterError(f"{name}: {error}{hint}") from error
     namespace[CHECKED] = True
     return {name: namespace[name] for name in rules}
 
@@ -126,8 +136,9 @@ def each(rule: Rule, kind: str = "values", example: str = "[a, b]", *, empty: bo
             refuse(name, value, f'a list of {kind}, as in -y "{name}: {example}"')
         for i, item in enumerate(value):
             rule(f"{name}[{i}]", item)
-        if any(item in value[:i] for i, item in enumerate(value)) or not (value or empty):
-            refuse(name, value, f"a list of {kind}, neither empty nor with duplicates")
+        shown = [f"{item:g}" if isinstance(item, float) else str(item) for item in value]
+        if len(set(shown)) < len(value) or not (value or empty):
+            refuse(name, value, f"a list of {kind}, neither empty nor with two that look alike")
 
     return rule_for_list
 
@@ -139,7 +150,8 @@ def one(right_type: Callable[[object], bool], kind: str, low: float, high: float
     def rule(name, value):
         # nan fails the comparison; inf passes it where there is no bound.
         if not (right_type(value) and low <= value <= high and abs(value) != math.inf):
-            refuse(name, value, kind + bounds)
+            exponent = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+            refuse(name, value, kind + bounds + " (1e-3 is 1.0e-3 in YAML)" * bool(exponent))
 
     return rule
 

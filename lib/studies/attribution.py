@@ -1,81 +1,25 @@
 """Which training images matter to a fine-tuned network, measured over sources and subsets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
-from lib.images import Images, choose
 from lib.influence import head_influence, head_influences, self_influence
 from lib.softmax_head import Seen
 from lib.studies import matching
 from lib.studies.ekfac import tail_influence
-from lib.studies.retraining import fit_to_optimum, leave_one_out, probabilities
-from lib.training import BATCH
-from lib.tuning import Recipe, freeze_below, outputs, tune
+from lib.studies.retraining import leave_one_out
+from lib.studies.tuned_heads import Target, beside, tuned
+from lib.tuning import Recipe
 
-Target = tuple[Images, Images]
-"""Training and test images."""
 DAMPINGS = (5e-5, 5e-4, 5e-3, 5e-2, 0.5)
 CUTOFFS = (5e-4, 5e-3, 5e-2, 0.2)
 CHECKED = tuple(i / 50 for i in range(51))
 """Shares of the training images at which `mislabelled` counts what is found."""
-
-
-class Tuned(NamedTuple):
-    """One fine-tuned network: its subset of the target, and how its head sees the images.
-
-    members: positions of the training images in the target's. wrong: bool, whether the label was
-    replaced by another. tail: what was trained. below: the trunk's outputs (training, test).
-    """
-
-    subset_seed: int
-    members: Tensor
-    wrong: Tensor
-    train: Seen
-    test: Seen
-    tail: nn.Sequential
-    below: tuple[Tensor, Tensor]
-
-
-def tuned(
-    source: nn.Module,
-    target: Target,
-    *,
-    n: int,
-    seeds: Sequence[int],
-    epochs: int = 150,
-    unfrozen_blocks: int = 0,
-    flip: float = 0.0,
-    **recipe,
-) -> Iterator[Tuned]:
-    """Fine-tune a source to subsets of a target, as `lib.transfer.transfer` does, and look inside.
-
-    source, target, unfrozen_blocks: as in `transfer`. n, seeds: size of the subsets, and a seed of
-    each. epochs: of the fine-tuning; 0 trains the head on to its optimum, after 150 epochs, which
-    matter where blocks are unfrozen. flip: share of the training labels, 0 to 1, that are replaced
-    by another class. recipe: the rest of `lib.tuning.Recipe`.
-
-    Yields a Tuned for each seed, how it sees images on the CPU. Raises ValueError as `transfer`
-    and `mislabel` do.
-    """
-    train, test = target
-    how = Recipe(epochs=epochs or 150, **recipe)
-    members = torch.stack([choose(train, n, seed) for seed in seeds])
-    drawn = [
-        mislabel(train.y[m], len(train.classes), flip, seed)
-        for m, seed in zip(members, seeds, strict=True)
-    ]
-    y = torch.stack([labels for labels, _ in drawn])
-    tails = _fine_tune(source, target, members, y, seeds, unfrozen_blocks, how)
-    for i, (tail, below) in enumerate(tails):
-        decay = how.weight_decay if epochs == 0 else None
-        known, asked = _look(tail, below, (y[i], test.y), decay)
-        yield Tuned(seeds[i], members[i], drawn[i][1], known, asked, tail, below)
 
 
 class Example(NamedTuple):
@@ -98,64 +42,9 @@ def example(source: nn.Module, target: Target, *, damping: float, **settings) ->
     damping: of the influence. settings: as in `tuned`, with one seed.
     """
     (one,) = tuned(source, target, **settings)
-    train, test = _beside(source, one.train, one.test)
+    train, test = beside(source, one.train, one.test)
     scores, among = (head_influence(*train, *on, damping=damping).cpu() for on in (test, train))
     return Example(one.members, one.train, one.test, scores, among)
-
-
-def mislabel(y: Tensor, classes: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Replace a share of labels by another class, each other class as likely.
-
-    y: int64 (N,), of 0 to classes − 1. share: 0 to 1. A share of (classes − 1)/classes leaves
-    labels that say nothing. Returns (labels, which are wrong: bool (N,)).
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share of wrong labels is {share}; allowed are 0 to 1")
-    generator = torch.Generator().manual_seed(seed)
-    wrong = torch.zeros(len(y), dtype=torch.bool)
-    count = max(round(share * len(y)), share > 0)  # none only where none is asked for
-    wrong[torch.randperm(len(y), generator=generator)[:count]] = True
-    shift = torch.randint(1, classes, y.shape, generator=generator)
-    return torch.where(wrong, (y + shift) % classes, y), wrong
-
-
-def _fine_tune(source, target, members, y, seeds, unfrozen_blocks, recipe):
-    """Train a tail on each subset; yield it with the trunk's outputs (training, test).
-
-    members, y: (S, n) positions in the target's training images, and their labels.
-    """
-    train, test = target
-    # Only the chosen images go through the trunk, each once.
-    used, places = members.unique(return_inverse=True)
-    above, (below, below_test) = freeze_below(source, unfrozen_blocks, [train[used], test])
-    inputs = (below[chosen] for chosen in places)
-    tails = tune(above, inputs, y.to(below.device), len(train.classes), recipe, seeds=seeds)
-    for chosen, (tail, _) in zip(places, tails, strict=True):
-        yield tail, (below[chosen], below_test)
-
-
-def _look(tail, below, labels, weight_decay):
-    """Tell how the head of a tail sees images, (training, test), as Seen on the CPU.
-
-    weight_decay: with which the head is brought to its optimum before; None leaves it as it is.
-    """
-    head, features = tail[-1], [outputs(tail[:-1], part.split(BATCH)) for part in below]
-    if weight_decay is None:
-        probs = [outputs(tail[-1:], [part]).softmax(1) for part in features]
-    else:
-        y = labels[0].to(features[0].device)
-        best = fit_to_optimum(features[0], y, head.out_features, weight_decay=weight_decay)
-        head.weight.data.copy_(best[:, :-1])
-        head.bias.data.copy_(best[:, -1])
-        probs = [probabilities(part, best) for part in features]
-    both = zip(features, probs, labels, strict=True)
-    return [Seen(f.cpu(), p.cpu(), y) for f, p, y in both]
-
-
-def _beside(source, *sets):
-    """Bring several Seen to the device of a source: a Hessian of thousands of features is large."""
-    device = next(source.parameters()).device
-    return [Seen(*(part.to(device) for part in seen)) for seen in sets]
 
 
 def _columns(one, rule):
@@ -194,7 +83,7 @@ def matches(
     rows = []
     for one in tuned(source, target, **settings):
         right = float((one.test.probs.argmax(1) == one.test.y).double().mean())
-        train, test = _beside(source, one.train, one.test)
+        train, test = beside(source, one.train, one.test)
         for rule, scores in zip(rules, head_influences(train, test, rules), strict=True):
             count = min(ranks, len(one.members))
             same = matching.same_class(scores.cpu(), one.test.y, one.train.y, count)
@@ -256,7 +145,7 @@ def leave_out(
 def _changes(source, one, rules, weight_decay):
     """Return the changes of the test losses, (N_test, n): predicted by each rule, and actual."""
     count, classes = one.train.probs.shape
-    train, test = _beside(source, one.train, one.test)
+    train, test = beside(source, one.train, one.test)
     pairs = (train.features, train.y), (test.features, test.y)
     actual = leave_one_out(*pairs, range(count), classes=classes, weight_decay=weight_decay)
     predicted = [scores.cpu() / count for scores in head_influences(train, test, rules)]
@@ -275,7 +164,7 @@ def mislabelled(
     """
     rows = []
     for one in tuned(source, target, flip=flip, **settings):
-        (train,) = _beside(source, one.train)
+        (train,) = beside(source, one.train)
         rankings = {
             "self-influence": self_influence(*train, damping=damping).cpu(),
             "loss": nll_loss(one.train.probs.log(), one.train.y, reduction="none"),
@@ -303,7 +192,7 @@ def beyond_the_head(
     """
     rows = []
     for one in tuned(source, target, unfrozen_blocks=unfrozen_blocks, **settings):
-        train, test = _beside(source, one.train, one.test)
+        train, test = beside(source, one.train, one.test)
         sides = one.below[0], one.train.y, one.below[1], one.test.y
         head = head_influence(*train, *test, damping=damping).cpu()
         blocks = tail_influence(one.tail, *sides, damping=damping).cpu()
@@ -317,45 +206,3 @@ def beyond_the_head(
             }
         )
     return pd.DataFrame(rows)
-
-
-def by_rank(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each rank of each of the rows of `matches`: rank, from 1, and share."""
-    rows = rows.reset_index(drop=True).explode("by_rank").rename(columns={"by_rank": "share"})
-    return rows.assign(rank=rows.groupby(level=0).cumcount() + 1, share=rows["share"].astype(float))
-
-
-def rates(
-    matches: pd.DataFrame,
-    retrained: pd.DataFrame,
-    at_random: pd.DataFrame,
-    *,
-    epochs: int,
-    damping: float,
-    cutoff: float,
-) -> pd.DataFrame:
-    """Line up the match rates under several definitions of influence, as rows of one form.
-
-    matches, retrained: rows of the functions of these names, with the columns constraint,
-    source_seed and epochs. at_random: rows of `matches` with labels drawn at random. epochs,
-    damping, cutoff: which of the rows.
-
-    Returns a row for each network, subset and definition: the columns given, definition and share;
-    "accuracy" is that of the network. Where no count is named, the rate is that of the first image.
-    """
-    usual = matches[matches["epochs"] == epochs]
-    cut = usual[usual["cutoff"] == cutoff]
-    damped = usual[usual["damping"] == damping]
-    parts = {
-        "accuracy": (damped, "clean_accuracy"),
-        "cut-off": (cut, "match"),
-        "cut-off, 3 of 5": (cut, "three_of_five"),
-        "damping": (damped, "match"),
-        "damping, 3 of 5": (damped, "three_of_five"),
-        "retraining": (retrained[retrained["damping"] == damping], "match"),
-        "random labels": (at_random, "match"),
-    }
-    return pd.concat(
-        [part.assign(definition=name, share=part[value]) for name, (part, value) in parts.items()],
-        ignore_index=True,
-    )

@@ -4,13 +4,13 @@ What removes a cue on an image that comes without its parts can only do so about
 says what is left of the other cue.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import gaussian_blur
+
+from lib.kinds import low_passed
 
 
 def without_texture(x: Tensor, weight: float = 0.1) -> Tensor:
@@ -97,17 +97,13 @@ def shuffled(x: Tensor, parts: int, seed: int = 0) -> Tensor:
 
 
 def low_pass(x: Tensor, cutoff: float) -> Tensor:
-    """Blur by a Gaussian that halves the amplitude at `cutoff`.
-
-    cutoff: frequency in cycles per pixel, above 0; 0.5 is the finest grating pixels can show.
-    Raises ValueError for a cutoff ≤ 0.
-    """
-    return _to_uint8(_blurred(x, cutoff))
+    """Blur as `lib.kinds.low_passed` does. cutoff, errors: as there."""
+    return _to_uint8(low_passed(x, cutoff))
 
 
 def high_pass(x: Tensor, cutoff: float) -> Tensor:
     """Take away what `low_pass` leaves, on mid-grey. cutoff, errors: as in `low_pass`."""
-    return _to_uint8(127.5 + x.float() - _blurred(x, cutoff))
+    return _to_uint8(127.5 + x.float() - low_passed(x, cutoff))
 
 
 def low_resolution(x: Tensor, size: int) -> Tensor:
@@ -119,16 +115,6 @@ def low_resolution(x: Tensor, size: int) -> Tensor:
         raise ValueError(f"size is {size}; allowed are 1 to {min(x.shape[2:])} pixels")
     small = interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
     return _to_uint8(interpolate(small, x.shape[2:], mode="bilinear"))
-
-
-def _blurred(x, cutoff):
-    """Blur float (N, 3, H, W) so that the amplitude at `cutoff` is half of what it was."""
-    if not cutoff > 0:
-        raise ValueError(f"cutoff is {cutoff}; allowed is above 0, in cycles per pixel")
-    # A Gaussian of σ pixels passes exp(−2 π² σ² f²) of the frequency f.
-    sigma = math.sqrt(math.log(2) / 2) / (math.pi * cutoff)
-    reach = min(math.ceil(4 * sigma), min(x.shape[2:]) - 1)  # reflection goes no further
-    return gaussian_blur(x.float(), 2 * reach + 1, sigma) if reach else x.float()
 
 
 def _each(x, change):

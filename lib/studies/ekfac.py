@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from lib.influence import head_influence
 
 LAYERS = (nn.Linear, nn.Conv2d)
-"""The layers whose weights count in the approximation."""
+"""The layers whose weights count in the approximation, and classes that compute what they do."""
 
 
 def tail_influence(
@@ -40,7 +40,8 @@ def tail_influence(
     answers, so many an image, to estimate the Hessian. batch_size: images a step.
 
     Returns (N_test, N_train). Raises ValueError for a damping of 0 or less, inputs and labels that
-    do not fit together, and as `head_influence` does.
+    do not fit together, a tail with linear layers or convolutions of another arithmetic, such as
+    standardised weights, and as `head_influence` does.
     """
     tail = copy.deepcopy(tail).eval().requires_grad_(True)
     device = next(tail.parameters()).device
@@ -54,11 +55,16 @@ def tail_influence(
         return head_influence(*seen[0], *seen[1], damping=damping)
     if not damping > 0:
         raise ValueError(f"damping is {damping}; allowed is what is above 0")
+    # A network of timm runs whole, though only its unfrozen blocks are the tail's.
+    whole = nn.Sequential(*getattr(tail[0], "hidden", tail[:1]), *tail[1:])
+    inside = set(tail.modules())
+    layers = {n: m for n, m in whole.named_modules() if isinstance(m, LAYERS) and m in inside}
+    _as_their_kind(whole, layers, train[0][:2])
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)  # its use of torch.cuda.amp
-            return _approximate(tail, train, test, damping, draws, batch_size)
+            return _approximate(whole, _task(layers), train, test, damping, draws, batch_size)
 
 
 def is_head(tail: nn.Sequential) -> bool:
@@ -75,7 +81,32 @@ def _checked(name, inputs, y):
     return inputs, y
 
 
-def _approximate(tail, train, test, damping, draws, batch_size):
+@torch.no_grad()
+def _as_their_kind(whole, layers, inputs):
+    """Make layers of a derived class plain ones, or raise ValueError where they are not the same.
+
+    kronfluence takes the two classes themselves only.
+    """
+    kinds = {layer: next(k for k in LAYERS if isinstance(layer, k)) for layer in layers.values()}
+    same = {}
+
+    def compare(layer, given, out):  # at once, since what follows may change `out` in place
+        same[layer] = torch.allclose(kinds[layer].forward(layer, *given), out)
+
+    hooks = [layer.register_forward_hook(compare) for layer in kinds]
+    whole(inputs)
+    for hook in hooks:
+        hook.remove()
+    for name, layer in layers.items():
+        if not same.get(layer):
+            raise ValueError(
+                f"the layer {name} is a {type(layer).__name__}, whose influence EK-FAC does not "
+                "know; take unfrozen_blocks 0, or another network"
+            )
+        layer.__class__ = kinds[layer]
+
+
+def _approximate(tail, task, train, test, damping, draws, batch_size):
     """Let kronfluence fit its factors and take the scores; what it writes is thrown away."""
     # Imported here: it takes seconds, and only tails with unfrozen blocks need it.
     from kronfluence.analyzer import Analyzer, prepare_model
@@ -85,7 +116,6 @@ def _approximate(tail, train, test, damping, draws, batch_size):
     device = train[0].device
     # kronfluence moves each batch to the device itself, from the CPU.
     train, test = (TensorDataset(x.cpu(), y.cpu()) for x, y in (train, test))
-    task = _task(tail)
     batches = {"per_device_batch_size": batch_size}
     with tempfile.TemporaryDirectory() as folder:
         analyzer = Analyzer(
@@ -116,8 +146,8 @@ def _approximate(tail, train, test, damping, draws, batch_size):
         return analyzer.load_pairwise_scores("scores")["all_modules"].to(device)
 
 
-def _task(tail):
-    """Tell kronfluence what is trained: the sum over a batch of the cross-entropy."""
+def _task(layers):
+    """Tell kronfluence what is trained: layers, by the sum over a batch of the cross-entropy."""
     from kronfluence.task import Task
 
     class Classification(Task):
@@ -132,6 +162,6 @@ def _task(tail):
             return self.compute_train_loss(batch, model)
 
         def get_influence_tracked_modules(self):
-            return [name for name, layer in tail.named_modules() if isinstance(layer, LAYERS)]
+            return list(layers)
 
     return Classification()

@@ -15,8 +15,9 @@ from lib.images import Images
 from lib.networks import choose_device
 from lib.runtime.parallel import each
 from lib.runtime.rows import Job, collect
-from lib.runtime.rules import listed
+from lib.runtime.rules import ParameterError, listed
 from lib.studies import pretrained
+from lib.training import NotFinite
 from lib.zoo import published
 
 NOTED = (
@@ -76,22 +77,26 @@ class Ladder:
         """Make the ladder that a chapter's parameters ask for.
 
         given: the parameters by name: l2, linf, seeds, source_epochs, attack_steps, device and,
-        where the chapter has them, checkpoints, rows_file and those of NOTED. train, test: what the
-        sources learn, as in `lib.studies.pretrained.source`. under: constraints, or None for those
-        of l2 and linf, or for the networks that checkpoints names, which then take their place;
-        several files of one constraint are its seeds. seeds: training seeds, or None for as many as
-        given says. controls: whether to add untrained networks, of the natural one's architecture.
+        where the chapter has them, more_sources, checkpoints, rows_file and those of NOTED. train,
+        test: what the sources learn, as in `lib.studies.pretrained.source`. under: constraints, or
+        None for those of l2, linf and more_sources, or for the networks that checkpoints names,
+        which then take their place; several files of one constraint are its seeds. seeds: training
+        seeds, or None for as many as given says. controls: whether to add untrained networks, of
+        the natural one's architecture.
 
         Raises ValueError where checkpoints has no natural network, no other, or not equally many
-        of each, and as `pretrained.source` and `published.constrained` do.
+        of each, or stands beside more_sources, and as `pretrained.source` and
+        `published.constrained` do.
         """
-        device = choose_device(given["device"])
+        device, more = choose_device(given["device"]), listed(given.get("more_sources", ""))
         if given.get("checkpoints") and under is None:
-            made = _from_files(given["checkpoints"], device)
+            if more:
+                raise ValueError("more_sources are trained, and checkpoints are not; give only one")
+            made = _from_files(given["checkpoints"], device, given.get("image_size", 0))
         else:
-            under = constraints(given["l2"], given["linf"]) if under is None else list(under)
+            asked = constraints(given["l2"], given["linf"], more) if under is None else list(under)
             seeds = range(given["seeds"]) if seeds is None else seeds
-            made = _trained(given, train, test, [(c, s) for s in seeds for c in under], device)
+            made = _trained(given, train, test, [(c, s) for s in seeds for c in asked], device)
         networks = {key: model for key, (model, _) in made.items()}
         records = {key: record for key, (_, record) in made.items()}
         for (constraint, seed), record in records.items() if controls else ():
@@ -128,10 +133,10 @@ class Ladder:
 
         Raises ValueError where there is neither.
         """
-        balls = [name for name in self.names if name.ball is not None]
+        balls = [constraint for constraint in self.names if constraint.ball is not None]
         if not balls:
             raise ValueError("no source is robust; give one of l2 or linf besides the natural one")
-        return [name for name in balls if name.norm == "l2"] or balls
+        return [ball for ball in balls if ball.name == "l2"] or balls
 
     @property
     def middle(self) -> Constraint:
@@ -203,7 +208,7 @@ class Ladder:
 
         Returns the rows in the order of `over`, and for each entry of the networks, with the
         columns constraint (a Constraint), source_seed and the keys of `over` before those of the
-        function. Raises as the function and `collect` do.
+        function. Raises as the function and `collect` do; what is not finite is a ParameterError.
         """
         jobs = []
         for entry in _entries(over or {}):
@@ -212,7 +217,11 @@ class Ladder:
                 columns = _named(key) | {name: value for name, (value, _) in entry.items()}
                 texts = columns | {"constraint": key[0].text}
                 jobs.append(Job(function, _resolved(arguments, columns), texts, (model,)))
-        rows = collect(jobs, label=label, device=self.device, file=self.rows_file, noted=self.noted)
+        kept: dict = {"file": self.rows_file, "noted": self.noted}
+        try:
+            rows = collect(jobs, label=label, device=self.device, **kept)
+        except NotFinite as error:  # lr is a parameter of most chapters
+            raise ParameterError(error) from None
         if len(rows):
             rows["constraint"] = rows["constraint"].map({name.text: name for name in self.names})
         return rows
@@ -272,10 +281,13 @@ def _trained(given, train, test, keys, device):
     return dict(zip(keys, made, strict=True))
 
 
-def _from_files(checkpoints, device):
+def _from_files(checkpoints, device, image_size):
     """Return {(constraint, seed): (network, record)} of files; those of a constraint are seeds."""
     by_constraint = {}
-    for constraint, model, record in published.constrained(listed(checkpoints), device=device):
+    names = published.listed(checkpoints)
+    for constraint, model, record in published.constrained(
+        names, device=device, image_size=image_size
+    ):
         by_constraint.setdefault(constraint, []).append((model, record))
     counts = {len(networks) for networks in by_constraint.values()}
     if NATURAL not in by_constraint or len(by_constraint) < 2 or len(counts) > 1:

@@ -1,6 +1,7 @@
 """What a matrix of influence says in one number: do images that matter look alike?"""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 
@@ -50,3 +51,45 @@ def found(suspicion: ArrayLike, wrong: ArrayLike, checked: ArrayLike) -> np.ndar
     order = np.argsort(-suspicion, kind="stable")
     shares = np.concatenate([[0], np.cumsum(wrong[order]) / wrong.sum()])
     return np.interp(np.asarray(checked), np.arange(len(shares)) / len(wrong), shares)
+
+
+def by_rank(rows: pd.DataFrame) -> pd.DataFrame:
+    """Make of rows of `lib.studies.attribution.matches` one for each rank, from 1, and share."""
+    rows = rows.reset_index(drop=True).explode("by_rank").rename(columns={"by_rank": "share"})
+    return rows.assign(rank=rows.groupby(level=0).cumcount() + 1, share=rows["share"].astype(float))
+
+
+def rates(
+    matches: pd.DataFrame,
+    retrained: pd.DataFrame,
+    at_random: pd.DataFrame,
+    *,
+    epochs: int,
+    damping: float,
+    cutoff: float,
+) -> pd.DataFrame:
+    """Line up the match rates under several definitions of influence, as rows of one form.
+
+    matches, retrained: rows of these functions of `lib.studies.attribution`, with the columns
+    constraint, source_seed and epochs. at_random: rows of `matches` with labels drawn at random.
+    epochs, damping, cutoff: which of the rows.
+
+    Returns a row for each network, subset and definition: the columns given, definition and share;
+    "accuracy" is that of the network. Where no count is named, the rate is that of the first image.
+    """
+    usual = matches[matches["epochs"] == epochs]
+    cut = usual[usual["cutoff"] == cutoff]
+    damped = usual[usual["damping"] == damping]
+    parts = {
+        "accuracy": (damped, "clean_accuracy"),
+        "cut-off": (cut, "match"),
+        "cut-off, 3 of 5": (cut, "three_of_five"),
+        "damping": (damped, "match"),
+        "damping, 3 of 5": (damped, "three_of_five"),
+        "retraining": (retrained[retrained["damping"] == damping], "match"),
+        "random labels": (at_random, "match"),
+    }
+    return pd.concat(
+        [part.assign(definition=name, share=part[value]) for name, (part, value) in parts.items()],
+        ignore_index=True,
+    )

@@ -39,8 +39,8 @@ def paper() -> pd.DataFrame:
     """
     rows = pd.read_csv(DATA / "paper.csv")
     rows["constraint"] = [
-        Constraint(norm, float(eps))
-        for norm, eps in zip(rows["constraint"], rows["eps"], strict=True)
+        Constraint(name, float(eps))
+        for name, eps in zip(rows["constraint"], rows["eps"], strict=True)
     ]
     mean = rows["accuracy_percent"] / 100
     return rows[["target", "n_train", "constraint"]].assign(mean=mean, low=mean, high=mean)

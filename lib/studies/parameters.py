@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib import augmentation, datasets
-from lib.constraint import UNTRAINED, Constraint
+from lib.constraint import ALLOWED, NATURAL, UNTRAINED, Constraint, constraints
 from lib.networks import SMALL, small_network
-from lib.runtime import rules
+from lib.runtime import files, rules
 from lib.runtime.rows import check as check_rows
 from lib.runtime.rules import (
     ParameterError,
@@ -41,14 +41,17 @@ def check(namespace: dict, /) -> dict:
     plain value that is no parameter of the chapter is a mistake.
 
     Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
-    that is no parameter of the chapter, a value that its rule refuses, and more unfrozen blocks
-    than the sources have.
+    that is no parameter of the chapter, a value that its rule refuses, sources that figures would
+    call the same, and more unfrozen blocks than the sources have.
     """
     names = rules.annotated(namespace)
     missing = [name for name in names if name not in TABLE]
     if missing:
         raise ParameterError(f"{missing[0]} is not among the parameters of lib.studies.parameters")
     given = rules.check(namespace, {name: TABLE[name].rule for name in names})
+    with checking():
+        linf = [*given.get("linf", []), *given.get("more_linf", [])]
+        constraints(given.get("l2", []), linf, listed(given.get("more_sources", "")))
     if given.get("checkpoints") == "":
         blocks = len(small_network(next(iter(SMALL)), 2).blocks)
         for name in {"unfrozen_blocks", "depths"} & set(given):
@@ -59,30 +62,42 @@ def check(namespace: dict, /) -> dict:
 
 def a_source(name: str) -> None:
     """Raise ValueError unless a name is that of a source: of the ladder, published or a file's."""
-    if name == UNTRAINED.text or name in published.published():
-        return
-    try:
-        Constraint.parse(name)
-        return
-    except ValueError:
-        pass
-    if ":" not in name:
-        raise ValueError(
-            f"there is no source {name!r}; allowed are natural, l2 EPS, linf EPS, {UNTRAINED}, "
-            "ARCH:PATH, and published ones such as resnet50_l2_eps3"
-        )
-    published.check_file(name)
+    if ":" in name:
+        published.check_file(name)
+    elif name not in published.published():
+        try:
+            Constraint.parse(name)
+        except ValueError as error:
+            raise ValueError(
+                f"there is no source {name!r} ({error}); others are {UNTRAINED}, ARCH:PATH, and "
+                "published ones such as resnet50_l2_eps3"
+            ) from None
 
 
 def _sources(name, value):
     """Allow a list of sources, with commas between them, or nothing."""
-    for source in listed(_text(value)):
+    for source in published.listed(_text(value)):
         a_source(source)
+
+
+def _more_sources(name, value):
+    """Allow what sources can be trained under, with commas between, or nothing."""
+    for one in listed(_text(value)):
+        constraint = Constraint.parse(one)
+        if constraint != NATURAL and constraint.kind is None:
+            raise ValueError(f"{one!r} is not trained; allowed are {ALLOWED}")
+
+
+def _other_rates(name, value):
+    """Allow factors of the learning rate, but not 1: that rate is measured anyway."""
+    numbers(0.001, 1000, empty=True)(name, value)
+    if any(f"{factor:g}" == "1" for factor in value):
+        raise ValueError("1 is lr itself, which is always tried; leave it out")
 
 
 def _checkpoints(name, value):
     """Allow networks from files, each with its constraint, with commas between them, or nothing."""
-    for one in listed(_text(value)):
+    for one in published.listed(_text(value)):
         published.check(one)
 
 
@@ -101,6 +116,18 @@ def _rows_file(name, value):
     """Allow a file that can take rows, or nothing."""
     if _text(value):
         check_rows(value)
+
+
+def _new_csv(name, value):
+    """Allow a CSV file that is not there yet, in a folder that can be written, or nothing."""
+    if not _text(value):
+        return
+    path = Path(value).expanduser()
+    if path.suffix != ".csv" or not path.parent.is_dir():
+        raise ValueError(f"{value!r} is no CSV file of a folder that is there; as in labels.csv")
+    if path.exists():
+        raise ValueError(f"there is a file {value!r} already; move it away, or name another")
+    files.check(path)
 
 
 def _file_or_nothing(name, value):
@@ -131,11 +158,11 @@ TABLE = {
         ("draws", integer(1, 1000), "subsets of the target for each source seed"),
         ("epochs", integer(1, 10_000), "passes of the fine-tuning over its images"),
         ("lr", number(1e-6, 100), "first learning rate of the fine-tuning"),
-        ("lr_factors", numbers(0.001, 1000, empty=True), "other rates that are tried, of lr"),
+        ("lr_factors", _other_rates, "other rates that are tried, of lr"),
         (
             "augment",
             one_of(*augmentation.POLICIES),
-            "how training shows colour images: none or paper",
+            "how training shows colour images: none, crops or paper",
         ),
         ("views", integer(0, 10_000), "views of an image that are kept; 0 draws new ones"),
         ("image_size", integer(8, 4096), "pixels of a side of all images"),
@@ -180,7 +207,8 @@ TABLE = {
         ("sources", _sources, "checkpoints besides, with commas between: name, ARCH:PATH"),
         ("with_ladder", flag, "whether the ladder's sources are asked as well"),
         ("rounds", integer(1, 1000), "divisions of the images into four parts"),
-        ("unfrozen_images", integer(1, 10**9), "images a training with unfrozen blocks sees"),
+        ("unfrozen_images", integer(1, 10**9), "images a training of blocks sees, or 20 passes"),
+        ("labels_file", _new_csv, "CSV of all labels, doubtful first; none if empty"),
         # The sources, and where all is computed and kept.
         ("checkpoints", _checkpoints, "networks from files as sources, with commas"),
         ("rows_file", _rows_file, "JSON Lines that keep the measured rows; none if empty"),
@@ -188,6 +216,7 @@ TABLE = {
         ("n_source", integer(0, MANY), "training images of a source; 0 is all there are"),
         ("l2", numbers(0.001, 100), "ℓ2 radii of robust sources, pixels in [0, 1]"),
         ("linf", numbers(0.0001, 1, empty=True), "ℓ∞ radii of robust sources; 0.0157 is 4/255"),
+        ("more_sources", _more_sources, "further kinds with commas: noise 0.1, low-pass 0.15"),
         ("seeds", integer(1, 1000), "training seeds of each source"),
         ("source_seed", integer(0, 10**6), "training seed of the sources"),
         ("source_epochs", integer(1, 10_000), "passes of a source's training over its images"),

@@ -1,10 +1,12 @@
 """Source models, trained once: found again by all that determines them."""
 
+import contextlib
 import hashlib
 import json
 import platform
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import safetensors.torch
@@ -14,12 +16,13 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.backends import cudnn
 
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import ALLOWED, NATURAL, Constraint
 from lib.images import Images, digest
 from lib.networks import choose_device
 from lib.runtime import files, fingerprint
-from lib.training import BATCH, accuracy, fit, pixels
-from lib.zoo.models import build, locate, versions
+from lib.training import BATCH, accuracy, fit, pixels, steps_per_epoch
+from lib.zoo.models import build
+from lib.zoo.names import locate, versions
 
 CACHE = files.DATA / "cache" / "sources"
 
@@ -28,8 +31,7 @@ CACHE = files.DATA / "cache" / "sources"
 class Training:
     """How a source is trained.
 
-    epochs, attack_steps, lr, batch_size: as in `lib.training.fit`. arch, width: as in
-    `lib.zoo.models.build`.
+    arch, width: as in `lib.zoo.models.build`. The rest: as in `lib.training.fit`.
     """
 
     epochs: int = 6
@@ -38,6 +40,8 @@ class Training:
     width: int | None = None
     lr: float = 0.2
     batch_size: int = 64
+    label_smoothing: float = 0.0
+    augment: str = "none"
 
 
 def source(
@@ -51,8 +55,8 @@ def source(
 ) -> tuple[nn.Module, dict]:
     """Return a source trained on `train`, from the cache where it lies there already.
 
-    test: gives the recorded accuracy and determines nothing else. constraint: natural, or a ball.
-    seed: of initial weights, batches and random starts. device: as in
+    test: gives the recorded accuracy and determines nothing else. constraint: natural or of a
+    kind. seed: of initial weights, batches and all that is drawn. device: as in
     `lib.networks.choose_device`. training: as in `Training`.
 
     The weights (safetensors) and a record (JSON: parameters, versions, seconds, accuracies) are
@@ -64,15 +68,15 @@ def source(
     Returns (Network in eval mode, record). Raises ValueError for a constraint that nothing is
     trained under, and as `fit` and `build` do.
     """
-    if constraint != NATURAL and constraint.ball is None:
-        raise ValueError(f"constraint is {constraint}; allowed are natural, l2 EPS and linf EPS")
+    if constraint != NATURAL and constraint.kind is None:
+        raise ValueError(f"constraint is {constraint}; allowed are {ALLOWED}")
     how, device = Training(**training), choose_device(device)
-    ball = {"constraint": constraint.norm, "eps": float(constraint.eps)}
-    parameters = {**ball, "seed": seed, **asdict(how)}
+    under = {"constraint": constraint.name, "amount": float(constraint.amount)}
+    parameters = {**under, "seed": seed, **asdict(how)}
     identity = {
         "parameters": parameters,
         "images": [digest(train), digest(test)],
-        "code": fingerprint.code(*_modules(how.arch)),
+        "code": fingerprint.code(*_modules(how.arch, constraint)),
         "machine": [platform.machine(), device.type, torch.__version__, *versions(how.arch)],
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
@@ -87,10 +91,25 @@ def source(
     return model.to(device).eval(), record
 
 
-def _modules(arch):
+def _modules(arch, constraint):
     """Name the modules of lib that determine the weights of a source."""
     library, _ = locate(arch)
-    return "training", "zoo.models", *(() if library == "small" else (f"zoo.{library}_nets",))
+    nets = () if library == "small" else (f"zoo.{library}_nets",)
+    # A further kind leaves natural and adversarial sources as they are.
+    kinds = ("kinds",) if constraint.kind and not constraint.ball else ()
+    return "training", "zoo.models", *nets, *kinds
+
+
+@contextlib.contextmanager
+def _reproducibly() -> Iterator[None]:
+    """Compute on one thread and by the same kernels: the last bits of a sum depend on both."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with cudnn.flags(deterministic=True, benchmark=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
@@ -116,8 +135,9 @@ def untrained(
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None  # the plain average over all batches
-    for batch in train.x.split(BATCH):
-        model(pixels(batch.to(device)))
+    with _reproducibly():
+        for batch in train.x.tensor_split(steps_per_epoch(len(train), BATCH)):
+            model(pixels(batch.to(device)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model.eval()
@@ -125,19 +145,13 @@ def untrained(
 
 def _train(model, train, test, constraint, seed, how):
     """Train the model in place, and return what is worth recording of it."""
-    start, threads = time.perf_counter(), torch.get_num_threads()
+    start, shown = time.perf_counter(), constraint.ball or constraint.kind
     settings = {k: v for k, v in asdict(how).items() if k not in ("arch", "width")}
-    torch.set_num_threads(1)  # the last bits of a sum depend on the number of threads
-    try:
-        with cudnn.flags(deterministic=True, benchmark=False):
-            history = fit(model, train, ball=constraint.ball, seed=seed, **settings)
-    finally:
-        torch.set_num_threads(threads)
-    return {
-        "seconds": time.perf_counter() - start,
-        "train_accuracy": history[-1]["accuracy"] if history else None,
-        "test_accuracy": accuracy(model, test),
-    }
+    with _reproducibly():
+        history = fit(model, train, ball=shown, seed=seed, **settings)
+        seconds, right = time.perf_counter() - start, accuracy(model, test)
+    fitted = history[-1]["accuracy"] if history else None
+    return {"seconds": seconds, "train_accuracy": fitted, "test_accuracy": right}
 
 
 def _read(model, path, identity):

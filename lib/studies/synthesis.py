@@ -84,12 +84,12 @@ def examined(jury: Jury, images: Images, *, most: int = 1000) -> pd.DataFrame:
 def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:
     """Collect what was measured, as `Ladder.each` returned it once or more often, a row for each.
 
-    Returns constraint, source_seed, subset_seed (0), what and start where they are known, measure
-    (as in MEASURES, or what a kind of judge is called) and value.
+    Returns constraint, source_seed, what and start where they are known, measure (as in MEASURES,
+    or what a kind of judge is called) and value.
     """
-    keys = ["constraint", "source_seed", "subset_seed"]
+    keys = ["constraint", "source_seed"]
     wide = pd.DataFrame(
-        {**dict(zip(keys, (*network, 0), strict=True)), **row}
+        {**dict(zip(keys, network, strict=True)), **row}
         for results in made
         for network, one in results.items()
         for row in one.rows

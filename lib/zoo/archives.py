@@ -1,6 +1,7 @@
 """Files of torch.save, in the zip format and in the one before PyTorch 1.6."""
 
 import functools
+import io
 import struct
 import zipfile
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import BinaryIO
 from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 from lib.zoo import pickles
+
+AS_TENSORS = "write its arrays by torch.save({name: torch.from_numpy(array), …})"
 
 
 def load(file: BinaryIO) -> tuple[object, Callable]:
@@ -22,16 +25,19 @@ def load(file: BinaryIO) -> tuple[object, Callable]:
     """
     in_zip = file.read(4) == b"PK\x03\x04"
     content, content_of = _open_zip(file) if in_zip else _open_legacy(file)
-    # Tensors that share a storage come one after another.
-    content_of = functools.lru_cache(maxsize=1)(content_of)
+    # Once a storage, which many views may share: they hold it in memory, as long as they live.
+    content_of = functools.cache(content_of)
     return content, lambda stored: stored.load(content_of(stored.storage))
 
 
 def _open_zip(file):
     """Open an archive: a pickle, and a member for each storage."""
+    size = file.seek(0, 2)
     archive = zipfile.ZipFile(file)
     members = {info.filename: info for info in archive.infolist()}
     pickled = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+    if any(name.endswith(".npy") for name in members):
+        raise ValueError(f"it is an archive of NumPy; {AS_TENSORS}")
     if len(pickled) != 1:
         raise ValueError("a zip archive without a data.pkl is no checkpoint of PyTorch")
     root = pickled[0].removesuffix("data.pkl")
@@ -41,8 +47,9 @@ def _open_zip(file):
         raise ValueError("its archive is compressed, which torch.save never does")
     if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
         raise ValueError("its numbers are in the order of a big-endian machine")
-    with archive.open(pickled[0]) as stream:
-        content = pickles.Unpickler(stream).load()
+    if sum(info.file_size for info in archive.infolist()) > size:
+        raise ValueError("its archive says that it holds more than the file")
+    content = pickles.Unpickler(io.BytesIO(archive.read(pickled[0]))).load()
     return content, lambda storage: bytearray(archive.read(f"{root}data/{storage.key}"))
 
 
@@ -50,16 +57,19 @@ def _open_legacy(file):
     """Open four pickles in a row, the keys of the storages, and the storages in that order."""
     size = file.seek(0, 2)
     file.seek(0)
-    magic, protocol, machine = (pickles.Unpickler(file).load() for _ in range(3))
-    if magic != MAGIC_NUMBER or protocol != PROTOCOL_VERSION:
-        raise ValueError("it does not begin as a file of torch.save does")
+    magic = pickles.Unpickler(file).load()
+    if type(magic) is not int or magic != MAGIC_NUMBER:
+        raise ValueError("it does not begin as a file of torch.save does; write it with torch.save")
+    protocol, machine = (pickles.Unpickler(file).load() for _ in range(2))
+    if type(protocol) is not int or protocol != PROTOCOL_VERSION:
+        raise ValueError("it is of another version of torch.save")
     if not machine.get("little_endian", True):
         raise ValueError("its numbers are in the order of a big-endian machine")
     unpickler = pickles.Unpickler(file)
     content = unpickler.load()
     places = {}
     for key in pickles.Unpickler(file).load():
-        storage = unpickler.storages[str(key)]
+        storage = unpickler.storages[key if type(key) is str else ""]
         (count,) = struct.unpack("<q", file.read(8))
         start, length = file.tell(), count * storage.dtype.itemsize
         if count != storage.length or start + length > size:

@@ -1,12 +1,11 @@
 """Networks by name: small residual ones for 32 pixels, torchvision's, and any of timm's."""
 
-from importlib import metadata
-
 import torch
 from torch import nn
 
-from lib.networks import SMALL, small_network
+from lib.networks import small_network
 from lib.zoo import timm_nets, torchvision_nets
+from lib.zoo.names import divide, locate
 from lib.zoo.weights import first_line
 
 
@@ -24,10 +23,11 @@ def build(
     arch: "small_resnet" (0.17 M parameters) or "resnet18", both for about 32 pixels; one of
     torchvision's as in `lib.zoo.torchvision_nets.build`, such as "resnet50"; or any of timm's,
     whose layer groups become the freeze units (timm is optional). The first that knows the name
-    is meant; "torchvision:resnet18" and "timm:resnet18" say which. num_classes: at least 2. seed:
-    of the random weights, initialised as each library does by default. width: channels of the
-    first stage of the small networks, or None for their own (16, 64). pretrained: weights that
-    torchvision or timm publish, downloaded once. settings: of a network of timm, as in
+    is meant; "torchvision:resnet18" and "timm:resnet18" say which, and "vit_tiny_patch16_224@96"
+    says more, as in `lib.zoo.names.divide`. num_classes: at least 2. seed: of the random weights,
+    initialised as each library does by default. width: channels of the first stage of the small
+    networks, or None for their own (16, 64). pretrained: weights that torchvision or timm publish,
+    downloaded once. settings: of a network of timm, as in
     `lib.zoo.timm_nets.build`: image_size in pixels, where it has a fixed one, such as a ViT.
 
     Returns a network with `blocks` (the freeze units, from input to output), `features(x)` and
@@ -35,7 +35,9 @@ def build(
     unknown architecture, fewer than two classes, a width below 1, a setting that the
     architecture does not have, or weights that cannot be had; ImportError where timm is missing.
     """
-    library, name = locate(arch)
+    (library, name), (_, stated) = locate(arch), divide(arch)
+    if stated.image_size:
+        settings["image_size"] = stated.image_size
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
     if library != "small" and width is not None:
@@ -59,32 +61,7 @@ def build(
                     f"the pretrained weights of {name} cannot be had ({first_line(error)}); with a "
                     "file of them, build without pretrained and use lib.zoo.weights.load_into"
                 ) from None
+    if stated.normalisation:
+        model.normalise.set(*stated.normalisation)
     # Channels last: half as fast again in small convolutions on a CPU, the same numbers.
     return model.to(memory_format=torch.channels_last)
-
-
-def locate(arch: str) -> tuple[str, str]:
-    """Tell which library an architecture is of: (small, torchvision or timm; the name there).
-
-    Raises ValueError for a name that none knows, ImportError where timm is missing that may.
-    """
-    library, name = arch.split(":", 1) if ":" in arch else (None, arch)
-    if library is None and name in SMALL:
-        return "small", name
-    if library in (None, "torchvision") and name in torchvision_nets.CHAINS:
-        return "torchvision", name
-    if library == "timm":
-        return "timm", timm_nets.find(name)
-    known = f"{', '.join(SMALL)}, torchvision: before {', '.join(torchvision_nets.CHAINS)}"
-    if library is not None:
-        raise ValueError(f"arch is {arch!r}; known are {known}, and timm: before names of timm")
-    try:
-        return "timm", timm_nets.find(arch)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f"arch is {arch!r}; known are {known}; {error}") from None
-
-
-def versions(arch: str) -> list[str]:
-    """List the library an architecture comes from with its version; nothing for the small ones."""
-    library, _ = locate(arch)
-    return [] if library == "small" else [f"{library} {metadata.version(library)}"]

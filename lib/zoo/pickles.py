@@ -1,163 +1,111 @@
 """Reading pickled checkpoints without running anything from them.
 
 A pickle is a program: it names functions and calls them. Here every name but those that rebuild
-tensors stands for one inert object, and those few are our own and check what they are told.
+tensors stands for one inert object, and those few are our own and check what they are told. Nor
+can it make the reader hash, compare or print what it built, or work longer than its length asks.
 """
 
-import math
 import pickle
-import pickletools
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import torch
 
+from lib.zoo.stand_ins import KNOWN, Array, Inert, Names, Storage
 
-class _Swallow(type):
-    """Lets anything be done to a class, and does nothing."""
-
-    def __call__(cls, *args, **kwargs):
-        return cls
-
-    def ignore(cls, *args):
-        pass
-
-    __setitem__ = __setattr__ = __setstate__ = append = extend = add = ignore
+OPERATIONS = 5_000_000
+"""Of a pickle, at most; a list of numbers takes one for each, the weights of a network 40 each."""
 
 
-class Inert(metaclass=_Swallow):
-    """What an unknown object of a pickle becomes: this class itself.
-
-    It must be a class, since pickles of dill build classes and then ask for their instances.
-    """
-
-    def __new__(cls, *args, **kwargs):
-        """Return the class."""
-        return cls
-
-
-class Names(dict):
-    """Stands for an OrderedDict; a pickle cannot give it attributes that hide its methods."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state):
-        pass
-
-
-class Storage(NamedTuple):
-    """Where the numbers of tensors lie in the file, and how many there are of what type."""
-
-    key: str
-    dtype: torch.dtype
-    length: int
-
-
-class Stored(NamedTuple):
-    """A tensor that has not been read yet: a view of a storage."""
-
-    storage: Storage
-    dtype: torch.dtype
-    offset: int
-    size: tuple
-    stride: tuple
-
-    def load(self, content: bytearray) -> torch.Tensor:
-        """Make the tensor, with memory of its own, from the bytes of its storage.
-
-        Raises ValueError where they are not as many as the pickle says.
-        """
-        expected = self.storage.length * self.storage.dtype.itemsize
-        if len(content) != expected:
-            raise ValueError(f"a storage has {len(content)} bytes, and its description {expected}")
-        if not math.prod(self.size):
-            return torch.empty(self.size, dtype=self.dtype)
-        flat = torch.frombuffer(content, dtype=self.dtype)
-        return flat.as_strided(self.size, self.stride, self.offset).clone()
-
-
-def unchangeable(function: Callable) -> Callable:
-    """Make of a function an object whose attributes a pickle cannot set."""
-    return type(function.__name__, (), {"__slots__": (), "__call__": staticmethod(function)})()
-
-
-@unchangeable
-def rebuild(storage, offset, size, stride, *rest):
-    """Check the view of a storage that a pickle describes, and return it as Stored."""
-    if not isinstance(storage, Storage):
-        return Inert
-    # The third form of the function names the type, for which the storage is only bytes.
-    dtype = next((r for r in rest if isinstance(r, torch.dtype)), storage.dtype)
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or any(type(v) is not int or v < 0 for v in numbers):
-        raise ValueError(f"a tensor has shape {size}, strides {stride} and offset {offset}")
-    held = storage.length * storage.dtype.itemsize // dtype.itemsize
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) and (last >= held or math.prod(size) > held):
-        raise ValueError(f"a tensor of shape {tuple(size)} asks for more than its {held} numbers")
-    return Stored(storage, dtype, offset, tuple(size), tuple(stride))
-
-
-@unchangeable
-def keep(value, *rest):
-    """Stand for a function that wraps a tensor: return the tensor."""
-    return value
-
-
-@unchangeable
-def plain(function, kind, args, state):
-    """Stand for the function that makes a tensor subclass of what another one rebuilds."""
-    return function(*args) if function is rebuild or function is keep else Inert
-
-
-STORAGES = {
-    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool, "UntypedStorage": torch.uint8,
-    "ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128,
-}  # fmt: skip
-KNOWN = {
-    **{("torch", name): d for name, d in vars(torch).items() if isinstance(d, torch.dtype)},
-    **{(f"torch{of}", n): d for of in ("", ".cuda", ".storage") for n, d in STORAGES.items()},
-    ("collections", "OrderedDict"): Names,
-    ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_tensor"): rebuild,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild,
-    ("torch._utils", "_rebuild_tensor_v3"): rebuild,
-    ("torch._utils", "_rebuild_parameter"): keep,
-    ("torch._utils", "_rebuild_parameter_with_state"): keep,
-    ("torch._tensor", "_rebuild_from_type_v2"): plain,
-}
-"""All that is not inert, besides numbers, text and the plain containers: nothing here acts."""
-
-
-class Unpickler(pickle.Unpickler):
+class Unpickler(pickle._Unpickler):  # in Python, so that each of its operations can be replaced
     """Loads a pickle in which every unknown name is inert and tensors are not read yet."""
 
+    stack: list
+    append: Callable
+    pop_mark: Callable
+
     def __init__(self, file: BinaryIO) -> None:
-        start = file.tell()
-        for code, place, at in pickletools.genops(file):
-            # A place past all that an object can have makes the unpickler fill memory.
-            if code.name in ("PUT", "LONG_BINPUT") and (place or 0) > (at or 0):
-                raise ValueError(f"its pickle keeps an object at place {place}")
-        file.seek(start)
         super().__init__(file, encoding="latin1")  # of text that Python 2 wrote
+        self.operations = Operations()
+        self.dispatch = self.operations  # type: ignore[misc,assignment]
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str):
         """Return what a name stands for, without importing anything."""
+        if module.startswith("numpy") and name in ("_reconstruct", "_frombuffer"):
+            return Array
         return KNOWN.get((module, name), Inert)
 
     def persistent_load(self, saved: tuple) -> Storage:
         """Return the Storage that a persistent id describes."""
+        if type(saved) is not tuple or len(saved) not in (5, 6):
+            raise ValueError("a storage is not described as PyTorch describes one")
         kind, dtype, key, _, count, *view = saved
-        sound = isinstance(dtype, torch.dtype) and type(count) is int and count >= 0
-        if kind != "storage" or not sound:
-            raise ValueError(f"a storage is described as {saved!r:.60}")
+        sound = type(kind) is type(key) is str and isinstance(dtype, torch.dtype)
+        if not sound or kind != "storage" or type(count) is not int or not 0 <= count < 2**63:
+            raise ValueError("a storage is not described as PyTorch describes one")
         if any(part is not None for part in view):
             raise ValueError("a storage is a view of another, as PyTorch saved before 0.4")
-        storage = Storage(str(key), dtype, count)
-        if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"the storage {storage.key} is described in two ways")
+        storage = Storage(key, dtype, count)
+        if self.storages.setdefault(key, storage) != storage:
+            raise ValueError(f"the storage {key[:20]!r} is described in two ways")
         return storage
+
+    def call(self) -> None:
+        """Call what stands for a function; long arguments count as operations."""
+        args = self.stack.pop()
+        if type(args) is not tuple:
+            raise ValueError("the arguments of a function are no tuple")
+        self.operations.spend(len(args))
+        self.operations.spend(sum(len(a) for a in args if type(a) in (list, tuple)))
+        self.stack[-1] = self.stack[-1](*args)
+
+    def make_dict(self) -> None:
+        """Make a dict of keys and values in turn."""
+        made, items = Names(), self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            made[key] = value
+        self.append(made)
+
+    def swallow(self, count: int = 0) -> None:
+        """Put an inert object in the place of so many, or of all down to a mark."""
+        for _ in range(count):
+            self.stack.pop()
+        if not count:
+            self.pop_mark()
+        self.append(Inert)
+
+
+class Operations:
+    """What each operation of a pickle does, while there are not too many of them."""
+
+    def __init__(self) -> None:
+        self.left = OPERATIONS
+
+    def spend(self, count: int) -> None:
+        """Raise ValueError where more were done than any checkpoint has."""
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"its pickle has more than {OPERATIONS:,} operations")
+
+    def __getitem__(self, code: int) -> Callable:
+        self.spend(1)
+        return OURS.get(code) or pickle._Unpickler.dispatch[code]
+
+
+OURS = {
+    code[0]: operation
+    for code, operation in (
+        (pickle.REDUCE, Unpickler.call),
+        (pickle.EMPTY_DICT, lambda unpickler: unpickler.append(Names())),
+        (pickle.DICT, Unpickler.make_dict),
+        (pickle.EMPTY_SET, lambda unpickler: unpickler.append(Inert)),
+        (pickle.FROZENSET, Unpickler.swallow),
+        (pickle.OBJ, Unpickler.swallow),
+        (pickle.INST, lambda u: (u.readline(), u.readline(), u.swallow())),
+        (pickle.NEWOBJ, lambda unpickler: unpickler.swallow(2)),
+        (pickle.NEWOBJ_EX, lambda unpickler: unpickler.swallow(3)),
+        (pickle.BYTEARRAY8, pickle._Unpickler.dispatch[pickle.BINBYTES8[0]]),
+    )
+}
+"""Operations that would make an object, hash one, or take memory that the file does not fill."""

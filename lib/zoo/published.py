@@ -1,16 +1,21 @@
 """Source networks from files: the published robust ImageNet models by name, or one's own."""
 
+import contextlib
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import ALLOWED, NATURAL, Constraint
 from lib.runtime import files
-from lib.zoo.models import build, locate
+from lib.zoo import timm_nets, torchvision_nets
+from lib.zoo.contents import located
+from lib.zoo.models import build
+from lib.zoo.names import divide, locate
 from lib.zoo.weights import first_line, load_into, read
 
 REPOSITORY = "madrylab/robust-imagenet-models"
@@ -24,6 +29,8 @@ ARCHITECTURES = {
     "shufflenet": "shufflenet_v2_x1_0", "vgg16_bn": "vgg16_bn",
 }  # fmt: skip
 """What torchvision calls the architectures that the files are named after."""
+MOST_COMMAS = 20
+"""In a path, at most."""
 RADII = {
     "l2": ("0", "0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5"),
     "linf": ("0.5", "1.0", "2.0", "4.0", "8.0"),  # of 255
@@ -53,48 +60,102 @@ def network(source: str) -> tuple[nn.Module, Constraint | None, dict]:
 
     source: the name of a published model such as "resnet50_l2_eps3", taken from
     `data/checkpoints` or downloaded; or "ARCH:PATH", an architecture as in `lib.zoo.models.build`
-    and a file as in `lib.zoo.weights.read`.
+    and a file, or an entry of it, as in `lib.zoo.weights.read`.
 
-    Returns (network in eval mode, constraint, record): the constraint None for a file that is not
-    named like a published one, the record with arch and the file's name and sha256. Raises
-    ValueError for text of another form, and as `build`, `read`, `load_into` and `download` do.
+    Returns (network in eval mode, constraint, record). The constraint is None for a file that is
+    not named like a published one. The record has arch, file, its entry and sha256, mean and std of
+    the normalised pixels, and whether these are "stated" by the architecture's name, "in the file"
+    or "assumed" (normalisation); where timm's other than ImageNet's are assumed, a warning says so.
+    Raises ValueError for text of another form, and as `build`, `load_into` and `download` do.
     """
     models = published()
     arch, path = (models[source][0], download(source)) if source in models else _divided(source)
     locate(arch)
-    _, constraint = models.get(path.stem, (None, None))
-    matrices = [weight for weight in read(path).values() if weight.ndim == 2]
-    if not matrices:
-        raise ValueError(f"{path} has no weights of a linear layer; no classifier is in it")
-    # The head comes last, in every network here; load_into tells if it is otherwise.
-    model = load_into(build(arch, len(matrices[-1])), path).eval()
-    return model, constraint, {"arch": arch, "file": path.name, "sha256": _sha256(path)}
+    file, entry = located(path)
+    _, constraint = models.get(file.stem, (None, None))
+    model = build(arch, 2)
+    assumed = model.normalise.mean
+    try:
+        load_into(model, path, any_classes=True)
+    except ValueError as error:
+        near = _near(arch, path)
+        raise ValueError(f"{error}{near and f'; did you mean {near}:{path}?'}") from None
+    record = {"arch": arch, "file": file.name, "entry": entry, "sha256": _sha256(file)}
+    mean, std = (v.flatten().tolist() for v in (model.normalise.mean, model.normalise.std))
+    said = "stated" if divide(arch)[1].normalisation else "assumed"
+    said = said if model.normalise.mean is assumed else "in the file"
+    untagged = locate(arch)[0] == "timm" and "." not in arch
+    if said == "assumed" and untagged and abs(mean[0] - torchvision_nets.MEAN[0]) > 1e-3:
+        warnings.warn(
+            f"{file.name} does not say how its images were normalised; assumed is timm's mean "
+            f"{mean[0]:.3g} and deviation {std[0]:.3g}; to state another, write {arch}@imagenet or "
+            f"{arch}@MEAN/STD before the path",
+            stacklevel=2,
+        )
+    return model.eval(), constraint, {**record, "mean": mean, "std": std, "normalisation": said}
+
+
+def _near(arch, path):
+    """Name an architecture that takes a file which another of its name, or size, does not."""
+    name, at, stated = arch.partition("@")
+    bare = name.rpartition(":")[2]
+    others = [f"{other}{at}{stated}" for other in (bare, f"torchvision:{bare}", f"timm:{bare}")]
+    with contextlib.suppress(ValueError):
+        size = timm_nets.size_of(build(name, 2), read(path))
+        others = [f"{name}@{size}"] if size else others
+    for other in others:
+        with contextlib.suppress(ValueError, ImportError):
+            load_into(build(other, 2), path, any_classes=True)
+            return other
+    return ""
 
 
 def constrained(
-    names: Iterable[str], *, device: str | torch.device = "cpu"
+    names: Iterable[str], *, device: str | torch.device = "cpu", image_size: int = 0
 ) -> list[tuple[Constraint, nn.Module, dict]]:
     """Return networks from files, each with the constraint that it was trained under.
 
     names: each a network as in `network`. Its constraint is known of a published model and of a
     file that is named like one; before any other it is written, with "=" between them, as in
-    "natural=resnet50:mine.pt", "l2 3=…" (ε in pixels of [0, 1]) or "linf 0.0157=…".
+    "natural=resnet50:mine.pt", "l2 3=…" (ε in pixels of [0, 1]) or "linf 0.0157=…". image_size:
+    pixels of a side of the images that they will see; 0 tells nothing.
 
     Returns (constraint, network on the device in eval mode, record) for each. Raises ValueError
-    where a constraint is not known, and as `network` does.
+    where a constraint is not known, for a network that takes another size only, and as `network`
+    does.
     """
     networks = []
     for name in names:
         written, source = _parsed(name)
         model, known, record = network(source)
+        own = getattr(model, "image_size", None)
+        if image_size and own and own != image_size:
+            raise ValueError(
+                f"{source} takes images of {own} pixels a side only, not {image_size}; set "
+                f"image_size to {own}"
+            )
         constraint = written or known
         if constraint is None:
             raise ValueError(
-                f"the constraint that {source} was trained under is not known; write "
-                f"natural={source}, l2 EPS={source} or linf EPS={source}"
+                f"the constraint that {source} was trained under is not known; write it before, as "
+                f"in natural={source}; allowed are {ALLOWED}"
             )
         networks.append((constraint, model.to(device), record))
     return networks
+
+
+def listed(text: str) -> list[str]:
+    """List the names of networks in a text that separates them by commas.
+
+    A path may hold commas, too, where a file of that name is there.
+    """
+    names, parts = [], text.split(",")
+    while parts:
+        joined = (",".join(parts[:end]) for end in range(min(len(parts), MOST_COMMAS), 1, -1))
+        name = next((name for name in joined if _is_there(name)), parts[0])
+        names.append(name.strip())
+        parts = parts[name.count(",") + 1 :]
+    return [name for name in names if name]
 
 
 def check(name: str) -> None:
@@ -108,8 +169,18 @@ def check_file(source: str) -> None:
     """Raise ValueError unless a text is ARCH:PATH of a known architecture and a file there is."""
     arch, path = _divided(source)
     locate(arch)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path} (looked in {Path.cwd()}); name a checkpoint")
+    file, _ = located(path)
+    if not file.is_file():
+        raise ValueError(f"there is no file {file} (looked in {Path.cwd()}); name a checkpoint")
+
+
+def _is_there(name):
+    """Tell whether a name with commas is that of a file, and of an entry without."""
+    try:
+        check(name)
+        return "," not in located(_divided(_parsed(name)[1])[1])[1]
+    except (ValueError, ImportError, OSError):
+        return False
 
 
 def _parsed(name):
@@ -152,13 +223,13 @@ def download(name: str) -> Path:
 
 def _divided(source):
     """Divide ARCH:PATH, where the architecture may begin with its library."""
-    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\]+):(.+)", source)
+    parts = re.fullmatch(r"((?:timm:|torchvision:)?[^:/\\@]+(?:@[^:@]+)*):(.+)", source)
     if parts is None or parts[1] in ("timm", "torchvision"):
         raise ValueError(
             f"source is {source!r}; allowed are ARCH:PATH and the published models, such as "
             "resnet50_l2_eps3"
         )
-    return parts[1], Path(parts[2])
+    return parts[1], Path(parts[2]).expanduser()
 
 
 def _sha256(path):

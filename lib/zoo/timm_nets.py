@@ -1,6 +1,7 @@
 """Networks of timm (Wightman, 2019), with its layer groups as freeze units; timm is optional."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 import torch
@@ -46,9 +47,28 @@ def build(
     except (TypeError, AssertionError) as error:
         raise ValueError(f"timm does not build {name} with {settings}: {error}") from None
     head = body.pretrained_cfg["classifier"]
+    if not hasattr(body, "group_matcher"):
+        raise ValueError(f"timm does not say what the blocks of {name} are; choose another network")
     if not isinstance(head, str) or not isinstance(body.get_submodule(head), nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer; choose another network")
-    return Grouped(body, head)
+    fixed = body.pretrained_cfg.get("fixed_input_size", False)
+    size = settings.get("img_size", body.pretrained_cfg["input_size"][-1])
+    return Grouped(body, head, size if fixed else None)
+
+
+def size_of(model: nn.Module, weights: dict[str, torch.Tensor]) -> int:
+    """Return the size of images that the position embeddings of a ViT are for, or 0.
+
+    model: of `build`, of any size. weights: by name, those of another size. In pixels of a side.
+    """
+    body = getattr(model, "body", None)
+    patches, own = getattr(body, "patch_embed", None), getattr(body, "pos_embed", None)
+    theirs = next((v for n, v in weights.items() if n.endswith("pos_embed") and v.ndim == 3), None)
+    if theirs is None or own is None or patches is None or not hasattr(patches, "grid_size"):
+        return 0
+    count = theirs.shape[1] - own.shape[1] + math.prod(patches.grid_size)
+    side = math.isqrt(max(0, count))
+    return side * patches.patch_size[0] if side**2 == count else 0
 
 
 class Group(nn.Module):
@@ -70,13 +90,15 @@ class Group(nn.Module):
 class Grouped(nn.Module):
     """A classifier that runs by a library's own code: normalisation, body, linear head.
 
-    body: timm's network. head: the name of its last linear layer, which is taken out of it. The
-    blocks are views of the body; what is in none of them, such as a dropout before the head, is
-    in training mode only where nothing is frozen.
+    body: timm's network. head: the name of its last linear layer, which is taken out of it.
+    image_size: pixels of a side of the only images that it takes, or None. The blocks are views of
+    the body; what is in none of them, such as a dropout before the head, is in training mode only
+    where nothing is frozen.
     """
 
-    def __init__(self, body: nn.Module, head: str) -> None:
+    def __init__(self, body: nn.Module, head: str, image_size: int | None = None) -> None:
         super().__init__()
+        self.image_size = image_size
         self.normalise = Normalise(body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
         self.head = body.get_submodule(head)
         self.names = {key: f"body.{key}" for key in body.state_dict()}
@@ -94,7 +116,15 @@ class Grouped(nn.Module):
         return nn.ModuleList(self.views)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Map pixels (N, 3, H, W) in [0, 1] to the head's input (N, d)."""
+        """Map pixels (N, 3, H, W) in [0, 1] to the head's input (N, d).
+
+        Raises ValueError for images of another size than the network's, where that is fixed.
+        """
+        if self.image_size and x.shape[-1] != self.image_size:
+            raise ValueError(
+                f"the network takes images of {self.image_size} pixels a side, and these have "
+                f"{x.shape[-1]}; set image_size to {self.image_size}, or state another in its name"
+            )
         return self.body(self.normalise(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -132,8 +162,16 @@ class Above(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map normalised pixels (N, 3, H, W) to the head's input (N, d)."""
         (body,) = self.hidden
-        constant = {name: body.get_parameter(name).detach() for name in self.constant}
-        return torch.func.functional_call(body, constant, (x,))
+        # Not functional_call, which loses parameters that two modules of the body share.
+        constant = [body.get_parameter(name) for name in self.constant]
+        constant = [parameter for parameter in constant if parameter.requires_grad]
+        for parameter in constant:
+            parameter.requires_grad_(False)
+        try:
+            return body(x)
+        finally:
+            for parameter in constant:
+                parameter.requires_grad_(True)
 
     def train(self, mode: bool = True) -> "Above":
         """Set the mode of the unfrozen blocks; the rest stays in eval mode."""

@@ -1,75 +1,77 @@
 """Reading the weights in a file, and putting them into a network whole or not at all."""
 
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lib.zoo import archives, pickles
-
-ENTRIES = ("model", "state_dict", "model_state_dict", "net", "weights")
-"""Where the weights stand in a file that holds more than them."""
-WRAPPERS = ("module.", "model.", "_orig_mod.")
-"""What wrappers of a network put before every name of its weights."""
-NORMALISER = ("normalizer.new_mean", "normalizer.new_std")
+from lib.zoo import choices
+from lib.zoo.contents import Tensors, Unfit, located, tensors
 
 
-def read(path: str | Path) -> dict[str, torch.Tensor]:
+def read(path: str | Path) -> dict[str, Tensor]:
     """Read the weights in a file, without running anything from it.
 
     path: a file of torch.save in either of its formats, whatever it was pickled with, or of
-    safetensors. The published robust checkpoints (Salman et al., 2020) are files of dill.
+    safetensors, or the index of several. Where it holds several networks, PATH#ENTRY says which:
+    the key of an entry, or what stands before the names of its weights, with a dot between two.
 
-    Returns {name: tensor on the CPU}. Names lose the prefixes of wrappers (module., model.);
-    the second copy that the robust checkpoints keep under `attacker.` must be the same and is
-    dropped; `normalizer.new_mean` and `normalizer.new_std` stay. All other objects in the file
-    are passed over.
+    Returns {name: tensor on the CPU}; tensors that share memory in the file share it here. Names
+    lose the prefixes of wrappers (module., model., …) that all have. The second copy that the
+    published robust checkpoints (Salman et al., 2020) keep under `attacker.` must be the same and
+    is dropped. What a wrapper normalises by comes last, as `normalizer.new_mean` and
+    `normalizer.new_std`. All other objects in the file are passed over.
 
     Raises FileNotFoundError where there is no such file, and ValueError where it is damaged, of
-    another format, without weights, or has several that differ.
+    another format, without weights or the entry, or holds numbers that are not finite, or several
+    networks that differ.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or no file; name a checkpoint to read")
-    with path.open("rb") as file:
-        try:
-            if _is_safetensors(file):
-                return _unwrapped(safetensors.torch.load_file(path), lambda tensor: tensor)
-            return _weights(*archives.load(file))
-        except Unfit as error:
-            problem = str(error)
-        except Exception as error:  # a pickle can make the reader raise whatever there is
-            problem = f"is damaged, or no checkpoint: {first_line(error)}"
-    raise ValueError(f"{path} {problem}")
+    with _opened(path) as (found, chosen, start):
+        groups = choices.grouped(chosen, choices.wrapped(chosen, start))
+        prefix = max(groups, key=lambda p: len(groups[p]))
+        normaliser = choices.normaliser(found, groups[prefix], prefix)
+        weights = choices.loaded(groups[prefix])
+        large = {p: group for p, group in groups.items() if 2 * len(group) >= len(weights)}
+        choices.check_alone(weights, prefix, large)
+    return weights | normaliser
 
 
-def load_into(model: nn.Module, path: str | Path) -> nn.Module:
+def load_into(model: nn.Module, path: str | Path, *, any_classes: bool = False) -> nn.Module:
     """Set every weight of a network from a file, or none.
 
-    model: as `lib.zoo.models.build` makes it; the file names the weights as the network does, or
-    as torchvision or timm do. path: as in `read`. A normaliser in the file replaces the network's
-    own.
+    model: as `lib.zoo.models.build` makes it. path: as in `read`; the file names the weights as the
+    network does, or as torchvision or timm do, with anything before all names. A normaliser in it
+    replaces the network's own. Its head may have another name where nothing else stands beside
+    the network. any_classes: replace the head by one of as many classes as the file has.
 
     Returns the model. Raises ValueError where a weight is missing, unknown, or of another shape
     or kind of number, and where the classes are not as many; the first that differs is named.
-    Counters of batches, which PyTorch did not save before 0.4.1, may be missing. Else as `read`.
+    Counters of batches, which PyTorch did not save before 0.4.1, may be missing, or of any kind.
+    Else as `read`.
     """
-    weights = read(path)
-    normaliser = [weights.pop(name) for name in NORMALISER if name in weights]
-    ours, names = model.state_dict(), model.names
-    if not names or len(weights.keys() & ours.keys()) > len(weights.keys() & names.keys()):
-        names = {name: name for name in ours}
-    problem = _difference(weights, ours, names)
-    if len(normaliser) == 1:
-        problem = f"has only one of {' and '.join(NORMALISER)}; it needs both"
-    if problem:
-        raise ValueError(f"{path} {problem}")
+    with _opened(path) as (found, chosen, start):
+        names, prefix, groups = choices.of_network(chosen, start, model)
+        normaliser = choices.normaliser(found, groups[prefix], prefix, names)
+        weights = choices.loaded(groups[prefix])
+        head, problem = choices.beside(chosen, prefix, groups, weights, names)
+        weights = _without_constants(weights | head, model, names)
+        layer = _resized(model.head, weights, names) if any_classes else model.head
+        wanted = model.state_dict() | layer.state_dict(prefix="head.")
+        problem = _difference(weights, wanted, names) or problem
+        if problem:
+            raise Unfit(problem)
+        choices.check_alone(weights, prefix, groups)
     if normaliser:
-        model.normalise.set(*normaliser)
+        model.normalise.set(*normaliser.values())
+    model.head = layer if layer is model.head else layer.to_empty(device="cpu")
+    ours = model.state_dict()
     with torch.no_grad():
         for name, key in names.items():
-            ours[key].copy_(weights.get(name, torch.tensor(0)))
+            weight = weights.get(name, torch.tensor(0))
+            ours[key].copy_(_count(weight) if choices.COUNTER in name else weight)
     return model
 
 
@@ -79,92 +81,73 @@ def first_line(error: Exception) -> str:
     return lines[0][:200]
 
 
-class Unfit(Exception):
-    """What is wrong with a file, without its name."""
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Tensors, Tensors, int]]:
+    """Open a file: (its tensors, those of the entry, where their places go on behind the entry).
+
+    What is wrong, here or with what is read, becomes a ValueError of one line that names the file.
+    """
+    path, entry = located(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or no file; name a checkpoint to read")
+    with contextlib.ExitStack() as opened:
+        try:
+            found = tensors(path, opened)
+            start = f"{choices.label(entry)}." if entry else ""
+            chosen = {p: load for p, load in found.items() if choices.label(p).startswith(start)}
+            if not chosen:
+                starts = dict.fromkeys(re.split("[./]", place)[0] for place in found)
+                raise Unfit(f"has no entry {entry!r}; it has {', '.join([*starts][:8])}")
+            yield found, chosen, len(start)
+            return
+        except Unfit as error:
+            problem = str(error)
+        except Exception as error:  # a pickle can make the reader raise whatever there is
+            problem = f"is damaged, or no checkpoint: {first_line(error)}"
+    raise ValueError(f"{path} {problem}")
 
 
-def _is_safetensors(file):
-    """Tell by its start whether a file is one of safetensors; say plainly what is none at all."""
-    start = file.read(512)
-    file.seek(0)
-    if not start:
-        raise Unfit("is empty; download it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise Unfit("is a pointer of Git LFS, not the file; fetch it with git lfs pull")
-    if start.lstrip()[:1] == b"<":
-        raise Unfit("is a web page, not a checkpoint; download the file itself")
-    return start[8:9] == b"{"
+def _without_constants(weights, model, names):
+    """Leave out what the architecture decides, which some files hold and networks do not save."""
+    buffers = dict(model.named_buffers())
+
+    def is_constant(name):
+        own = buffers.get(name, buffers.get(f"body.{name}"))
+        return name not in names and own is not None and own.shape == weights[name].shape
+
+    return {name: weight for name, weight in weights.items() if not is_constant(name)}
 
 
-def _weights(content, load):
-    """Choose the entry of a file's content that holds weights, and return them unwrapped."""
-    if not isinstance(content, dict):
-        raise Unfit("holds no weights by name; save the state_dict of the network")
-    entries = [name for name in ENTRIES if _has_weights(content.get(name))]
-    if not entries and not _has_weights(content):
-        has = ", ".join(repr(name) for name in list(content)[:5]) or "nothing"
-        raise Unfit(f"holds no weights; it has {has}")
-    weights = _unwrapped(content[entries[0]] if entries else content, load)
-    for other in entries[1:]:
-        more = _unwrapped(content[other], load)
-        for name in weights | more:
-            if name not in weights or name not in more or not weights[name].equal(more[name]):
-                raise Unfit(
-                    f"holds weights under {entries[0]!r} and under {other!r}, which differ in "
-                    f"{name}; save those that are meant alone"
-                )
-    return weights
+def _count(weight):
+    """Return a counter of any kind, which may have run out of numbers, as one that can be set."""
+    return weight.double().nan_to_num(0, 0, 0).flatten()[:1].sum()
 
 
-def _has_weights(value):
-    """Tell whether a value is a dict with tensors by name."""
-    pairs = value.items() if isinstance(value, dict) else ()
-    return any(isinstance(n, str) and isinstance(v, pickles.Stored) for n, v in pairs)
+def _resized(head, weights, names):
+    """Return a layer without memory like a head, for as many classes as there are weights of."""
+    weight = next((weights.get(n) for n, key in names.items() if key == "head.weight"), None)
+    if weight is None or weight.shape[1:] != (head.in_features,) or len(weight) < 2:
+        return head
+    return nn.Linear(head.in_features, len(weight), device="meta")
 
 
-def _unwrapped(content, load):
-    """Strip the wrappers' prefixes from the names, check and drop the attacker's copy, and load."""
-    tensors = pickles.Stored | torch.Tensor
-    kept = {n: v for n, v in content.items() if isinstance(n, str) and isinstance(v, tensors)}
-    kept = _stripped(kept)
-    normaliser = {name: kept.pop(name) for name in NORMALISER if name in kept}
-    theirs = [name for name in kept if name.startswith("attacker.")]
-    copy = {name.removeprefix("attacker."): kept.pop(name) for name in theirs}
-    copy = _stripped({n: v for n, v in copy.items() if not n.startswith("normaliz")})
-    kept = _stripped(kept) or copy
-    weights = {name: load(weight) for name, weight in (kept | normaliser).items()}
-    for name, weight in copy.items():
-        if name not in kept:
-            raise Unfit(f"has {name} in the attacker's copy of the weights, but not in the weights")
-        if kept[name] is not weight and not weights[name].equal(load(weight)):
-            raise Unfit(f"has two copies of the weights, which differ in {name}")
-    return weights
-
-
-def _stripped(weights):
-    """Strip the prefixes that all names have in common, where they are those of wrappers."""
-    for prefix in WRAPPERS:
-        if weights and all(name.startswith(prefix) for name in weights):
-            return _stripped({name.removeprefix(prefix): v for name, v in weights.items()})
-    return weights
-
-
-def _difference(weights, ours, names):
+def _difference(weights, wanted, names):
     """Describe the first difference between a file's weights and a network's, or return None.
 
-    names: from the file's names to the network's.
+    names: from the file's names to those of what is wanted.
     """
-    missing = [n for n in names if n not in weights and not n.endswith("num_batches_tracked")]
+    missing = [n for n in names if n not in weights and choices.COUNTER not in n]
     unknown = [n for n in weights if n not in names]
     no_fit, advice = "does not fit the network:", "build the architecture it was saved from"
     if missing or unknown:
         first = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the network lacks"
         counts = f"in all {len(missing)} missing, {len(unknown)} unknown"
         return f"{no_fit} it {first} ({counts}); {advice}"
-    for name, weight in weights.items():
-        own = ours[names[name]]
+    for name in (n for n in names if choices.COUNTER not in n):
+        weight, own = weights[name], wanted[names[name]]
         have, want = tuple(weight.shape), tuple(own.shape)
-        if have != want and names[name].startswith("head.") and have[1:] == want[1:]:
+        in_head = names[name].startswith("head.") and have[1:] == want[1:]
+        if have != want and in_head and have[0] > 1:
             advice = f"build it with num_classes={have[0]}"
             return f"has {have[0]} classes and the network {want[0]} ({name}); {advice}"
         if have != want:

@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from split_rows import rows_of
 
 from lib.advisor import advice
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
 from lib.images import Images, choose
 from lib.stats import resampled
 from lib.studies import By, Ladder
@@ -82,6 +83,7 @@ def test_measure_is_the_plain_loop(network):
         right = outputs(tail, [held]).argmax(1) == images.y[part.test]
         one_image = 1.01 / len(part.test)  # whose two best classes rounding may exchange
         assert row.clean_accuracy == pytest.approx(float(right.double().mean()), abs=one_image)
+        assert row.n_test == len(part.test)
     assert rows[["split", "n_train"]].to_numpy().tolist() == [[0, 6], [1, 6], [0, 27], [1, 27]]
 
 
@@ -127,8 +129,8 @@ def test_summary_and_difference_are_those_of_the_corrected_interval():
     rows = rows_of({"a": one, "b": two})
     found = advice.summary(rows, ["constraint"]).set_index("constraint")
     mean, low, high = resampled(one, 0.25)
-    expected = [mean, low, min(high, 1)]
-    assert found.loc["a", ["mean", "low", "high"]].tolist() == pytest.approx(expected)
+    expected = [mean, low, min(high, 1), mean / 2]
+    assert found.loc["a"].tolist() == pytest.approx(expected)
     gap = advice.difference(rows, "a", "b", ["n_train"]).iloc[0]
     assert gap["n_train"] == 30
     assert tuple(gap[["mean", "low", "high"]]) == pytest.approx(resampled(one - two, 0.25))
@@ -170,3 +172,32 @@ def test_the_best_of_equals_is_seldom_called_best():
         _, ahead = advice.leads(rows_of(alike))
         wrong += (ahead["low"] > 0).all()
     assert wrong <= 10
+
+
+def test_intervals_are_no_narrower_than_the_images_allow():
+    """Every split has 25 images, of which the same share is right."""
+    alike = {"a": [0.96] * 8, "b": [0.96] * 8, "c": [0.2] * 8}
+    rows = rows_of(alike, n_test=25)
+    found = advice.summary(rows, ["constraint"]).set_index("constraint")
+    assert found.loc["a", "low"] < 0.91 and 0.98 < found.loc["a", "high"] < 1
+    _, ahead = advice.leads(rows)
+    gaps = ahead.set_index("constraint")
+    assert gaps.loc["b", "low"] < -0.01 < 0.01 < gaps.loc["b", "high"]
+    assert 0.5 < gaps.loc["c", "low"] < 0.7
+    few = rows_of({"a": [1.0] * 4, "b": [0.5] * 4}, n_test=2)  # 8 images, and all splits agree
+    assert advice.leads(few)[1]["low"].item() < 0.2
+    assert advice.difference(few, "a", "b", ["n_train"])["high"].item() > 0.7
+
+
+def test_plans_are_sources_with_depths_and_random_weights_all_trained_are_from_scratch():
+    values = {UNTRAINED: [0.5] * 4, L2: [0.6] * 4}
+    deep = pd.concat([rows_of(values).assign(unfrozen_blocks=k) for k in (0, -1)])
+    deep.loc[(deep["constraint"] == UNTRAINED) & (deep["unfrozen_blocks"] == -1),
+             "clean_accuracy"] = 0.9  # fmt: skip
+    rows = advice.plans(deep)
+    best, ahead = advice.leads(rows, "plan")
+    assert best == advice.Plan(FROM_SCRATCH, -1)
+    assert set(ahead["plan"]) == {
+        advice.Plan(UNTRAINED, 0), advice.Plan(L2, 0), advice.Plan(L2, -1),
+    }  # fmt: skip
+    assert set(rows["constraint"]) == {UNTRAINED, FROM_SCRATCH, L2}

@@ -1,11 +1,20 @@
+import csv
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from cleanlab.rank import get_label_quality_scores
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
 
 from lib.advisor import advice, doubts
 from lib.images import Images
+from lib.studies.matching import found as found_by
 from lib.studies.retraining import fit_to_optimum
+from lib.studies.tuned_heads import mislabel
 from lib.zoo import models
 
 DECAY = 1e-2
@@ -118,3 +127,56 @@ def test_features_are_rotated_only_where_they_are_many(monkeypatch):
     # What is left are the directions in which the features are longest.
     values = torch.linalg.svdvals(plain)
     assert few.square().sum() == pytest.approx(float(values[:20].square().sum()))
+
+
+def test_it_finds_as_many_flipped_labels_as_cleanlab():
+    """The peer ranks by probabilities of heads that scikit-learn trains on the same splits."""
+    pixels, truth = load_digits(return_X_y=True)
+    features = torch.from_numpy(pixels[:300] / 16)
+    true = torch.from_numpy(truth[:300]).long()
+    y, wrong = mislabel(true, 10, 0.1, seed=0)
+    images = Images(torch.zeros(300, 3, 8, 8, dtype=torch.uint8), y, tuple("0123456789"))
+    parts = advice.splits(images, 1)
+    probs = np.zeros((300, 10))
+    for train, test in ((part.train, part.test) for part in parts):
+        # The same objective: scikit-learn counts the sum of the losses, the head their mean.
+        head = LogisticRegression(C=1 / (len(train) * DECAY), max_iter=500)
+        head.fit(features[train].numpy(), y[train].numpy())
+        probs[test] = head.predict_proba(features[test].numpy())
+    ours = doubts.suspicions(features, images, parts, weight_decay=DECAY)
+    caught = {
+        method: found_by(-get_label_quality_scores(y.numpy(), probs, method=method), wrong, [0.1])
+        for method in ("self_confidence", "normalized_margin")
+    }
+    # Its self-confidence is the ranking by held-out loss; only the bias is penalised in ours alone.
+    order = pd.Series(-np.log(probs[np.arange(300), y])).corr(ours["held-out loss"], "spearman")
+    assert order > 0.98
+    own = {name: found_by(ours[name], wrong, [0.1]) for name in doubts.RANKINGS}
+    assert own["held-out loss"] == pytest.approx(caught["self_confidence"], abs=0.1)
+    assert own["self-influence"] > max(caught.values()) - 0.1
+    assert own["self-influence"] > 0.6  # chance finds 0.1
+
+
+def test_all_labels_are_written_with_whole_paths_the_most_doubtful_first(set_of, tmp_path):
+    features, images = set_of
+    found = doubts.suspicions(features, images, advice.splits(images, 1), weight_decay=DECAY)
+    names = [f"left/a long name, of a photograph {i}.png" for i in range(32)]
+    (tmp_path / "set").mkdir()
+    out = tmp_path / "labels.csv"
+    doubts.write(found, names, images.classes, str(tmp_path / "set"), out)
+    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    assert [Path(row["image"]) for row in rows[:1]] == [tmp_path / "set" / names[5]]
+    assert len(rows) == 32 and rows[0]["label"] != rows[0]["answer"]
+    influence = [float(row["self-influence"]) for row in rows]
+    assert influence == sorted(influence, reverse=True)
+    doubts.write(found, [f"train {i}" for i in range(32)], images.classes, "faces", str(out))
+    assert out.read_text(encoding="utf-8").splitlines()[1].startswith("train 5,")
+
+
+def test_what_few_flips_catch_is_known_no_better_than_they_allow():
+    rows = [("harm", c, s, float(c > 0)) for c in (0, 0.5) for s in range(3)]
+    trials = pd.DataFrame(rows, columns=["ranking", "checked", "seed", "found"])
+    one = doubts.caught(trials, 1).set_index("checked")
+    assert one.loc[0.5, "mean"] == one.loc[0.5, "high"] == 1 and one.loc[0.5, "low"] < 0.5
+    assert one.loc[0, "low"] == 0 and one.loc[0, "high"] > 0.5
+    assert doubts.caught(trials, 100).set_index("checked").loc[0.5, "low"] > 0.98

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from lib.advisor import exported
+from lib.images import Images
+from lib.training import accuracy
 from lib.zoo import models
 
 ALONE = """
@@ -93,3 +95,58 @@ def test_files_that_are_damaged_or_another_s_are_one_line(network, tmp_path, cap
     with pytest.raises(ValueError, match="there is no file"):
         exported.load(tmp_path / "none.pt2")
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_network_in_training_mode_is_saved_in_eval_mode(tmp_path):
+    network = models.build("small_resnet", 3, seed=0, width=8).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    exported.save(network, tmp_path / "a.pt2", classes=("a", "b", "c"), size=16)
+    assert network.training and network.blocks[0].training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    back, _ = exported.load(tmp_path / "a.pt2")
+    x = torch.rand(4, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(back(x), network.eval()(x), atol=1e-5)
+
+
+class Forgetful(torch.nn.Module):
+    """Adds another constant whenever it is called, which no program can know."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.calls = torch.nn.Parameter(torch.zeros(3)), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x.mean((2, 3)) + self.weight + self.calls
+
+
+def test_what_would_be_wrong_in_use_is_refused_and_nothing_is_written(tmp_path):
+    network, out = models.build("small_resnet", 3, seed=0, width=8).eval(), tmp_path / "a.pt2"
+    for classes in (("a", "b"), tuple("abcd")):
+        with pytest.raises(ValueError, match="3 classes need as many names, not"):
+            exported.save(network, out, classes=classes, size=16)
+    with pytest.raises(ValueError, match="computes something else"):
+        exported.save(Forgetful(), out, classes=("a", "b", "c"), size=16)
+    network.head.weight.data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"head\.weight are not finite; lower lr"):
+        exported.save(network, out, classes=("a", "b", "c"), size=16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_whose_weights_are_not_finite_is_refused(tmp_path, monkeypatch):
+    spoilt = models.build("small_resnet", 3, seed=0, width=8).eval()
+    spoilt.head.bias.data[1] = float("inf")
+    with monkeypatch.context() as patch:  # as before they were refused
+        patch.setattr(exported, "_finite", lambda weights: None)
+        patch.setattr(torch, "allclose", lambda *_, **__: True)
+        exported.save(spoilt, tmp_path / "a.pt2", classes=("a", "b", "c"), size=16)
+    with pytest.raises(ValueError, match=r"head\.bias are not finite"):
+        exported.load(tmp_path / "a.pt2")
+
+
+def test_what_is_loaded_can_be_measured_as_any_network(network, tmp_path):
+    exported.save(network, tmp_path / "a.pt2", classes=("a", "b", "c"), size=16)
+    x = torch.randint(0, 256, (9, 3, 16, 16), dtype=torch.uint8)
+    images = Images(x, torch.arange(9) % 3, ("a", "b", "c"))
+    assert accuracy(exported.load(tmp_path / "a.pt2")[0], images) == accuracy(network, images)

@@ -3,7 +3,7 @@ import torch
 
 from lib import datasets
 from lib.advisor import starts
-from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
 from lib.studies import pretrained
 from lib.zoo import models
 
@@ -17,15 +17,16 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_starts_are_the_sources_of_that_name():
-    names = ["untrained", "l2 0.25", "natural"]
+    names = ["untrained", "l2 0.25", "natural", "from scratch", "noise 0.1"]
     found = starts.load(names, source_seed=3, **QUICK)
-    assert [start.constraint for start in found] == [UNTRAINED, Constraint("l2", 0.25), NATURAL]
+    under = [UNTRAINED, Constraint("l2", 0.25), NATURAL, FROM_SCRATCH, Constraint("noise", 0.1)]
+    assert [start.constraint for start in found] == under
     assert [start.name for start in found] == names
     assert {start.size for start in found} == {32}
     train, test = datasets.load("faces", n=20), datasets.load("faces", "test")
     natural, _ = pretrained.source(train, test, seed=3, epochs=1, device="cpu")
     control = pretrained.untrained(train, seed=3, device="cpu")
-    for start, expected in ((found[2], natural), (found[0], control)):
+    for start, expected in ((found[2], natural), (found[0], control), (found[3], control)):
         ours = start.model.state_dict()
         assert all(torch.equal(ours[key], value) for key, value in expected.state_dict().items())
     ladder = starts.ladder(found, source_seed=3)
@@ -59,7 +60,7 @@ def test_a_checkpoint_is_called_after_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("natur", "there is no source 'natur'; allowed are natural"),
+        ("natur", "there is no source 'natur' .*allowed are natural"),
         ("l2 0", "there is no source"),
         ("resnet50_l2_eps7", "there is no source"),
         ("small_resnet:nowhere.pt", "there is no file nowhere.pt"),

@@ -1,5 +1,6 @@
 """The runner, on a toy clone of two chapters; kernels start slowly, so tests share them."""
 
+import io
 import re
 import shutil
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import nbformat.v4 as v4
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from toy_book import REPOSITORY, change, chapter, files, ran, text
 
 from lib.book import __main__ as book
@@ -94,6 +97,51 @@ def test_a_failing_chapter(clone, capsys):
     assert ran(clone) == ["second", "first", "first"]
 
 
+def test_the_cell_whose_figure_cannot_be_drawn_is_the_one_named(clone, capsys):
+    """Such a cell fails when it has ended, and the next ones go on."""
+    bad = "fig, ax = plt.subplots()\nax.set_title('$5_$10');"
+    later = "print('went on')"
+    sources = ["%matplotlib inline\nfrom matplotlib import pyplot as plt", bad, later, bad, "1"]
+    path = clone / "chapters" / "02_second.ipynb"
+    change(path, lambda nb: nb.cells.__setitem__(slice(3, None), map(v4.new_code_cell, sources)))
+    assert book.main(["run", "02", "-p", "n", "3", "--no-page"]) == 1
+    error = capsys.readouterr().err.splitlines()[-2]
+    place = "error: 02_second failed in cell 5 of 8, 'fig, ax = plt.subplots()': ValueError: "
+    assert error.startswith(place) and len(error) > len(place) + 10, error
+    kept = notebooks.read(clone / "_build" / "failed" / "02_second.ipynb")
+    assert "went on" in text(kept) and list((clone / "runs").iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_told_of_before_anything_runs(
+    clone, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(execution.papermill, "execute_notebook", None)
+    (tmp_path / "file").touch()
+    long = "漢" * 84 + ".ipynb"  # 258 bytes
+    for place in (f"{tmp_path}/file/out.ipynb", long, "/proc/out.ipynb"):
+        assert book.main(["run", "02", "-o", place]) == 1
+        shown = capsys.readouterr().err
+        assert shown.startswith("error: ") and shown.count("\n") == 1 and "Errno" in shown
+    (clone / "_build").mkdir()
+    (clone / "_build" / "executed").touch()  # where a folder should be
+    for command in ("publish", "refresh"):
+        assert book.main([command]) == 1
+        assert "executed" in capsys.readouterr().err and ran(clone) == []
+
+
+def test_what_was_computed_is_kept_where_the_disk_fills_up_meanwhile(clone, capsys, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device; make room", str(path))
+
+    pretend(monkeypatch, lambda: monkeypatch.setattr(notebooks.files, "replace", full))
+    assert book.main(["run", "02", "-o", "out.ipynb"]) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device; make room: 'out.ipynb'; the notebook is kept: " in error
+    kept = Path(error.strip().rpartition(": ")[2])
+    assert notebooks.read(kept).cells[0].source == "# Two" and kept.name == "out.ipynb"
+    shutil.rmtree(kept.parent)
+
+
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_run_goes_on_where_it_was(clone, kill):
     wait = clone / "data" / "cache" / "wait"
@@ -124,11 +172,14 @@ def test_a_killed_run_goes_on_where_it_was(clone, kill):
 
 def test_a_rerun(clone, capsys, monkeypatch):
     before = files(clone)
-    (clone / "two.yml").write_text("n: 3\neps: [1.0, 2.0]\nfast: true\n")
+    text_of_file = "n: 3\neps: [1.0, 2.0]\nfast: true\n"
+    (clone / "two.yml").write_text(text_of_file, encoding="utf-16")  # as some editors save it
     monkeypatch.chdir(clone / "data")
     run = ["run", "02", "-p", "n", "5", "-y", "{n: 4, eps: [3.0]}", "-f", "../two.yml"]
     assert book.main([*run, "-p", "target", "2024"]) == 0
-    out, page = map(Path, capsys.readouterr().out.splitlines())
+    shown = capsys.readouterr()
+    assert "02_second: 5 cells\n" in shown.err  # the one of the parameters is one of them
+    out, page = map(Path, shown.out.splitlines())
     assert page == out.with_suffix("") / "index.html"
     assert "10 [3.0]" in page.read_text() and "<title>Two" in page.read_text()
     assert out.parent == clone / "runs" and "n=5" in out.name and "target=2024" in out.name
@@ -190,6 +241,9 @@ def test_a_value_that_the_chapter_refuses_is_one_line(clone, capsys, arguments, 
         ("eps", "[0, 0.5]", [0, 0.5]),
         ("eps", "a/b c", "a/b c"),
         ("unknown", "7", 7),
+        ("target", "007", "007"),
+        ("target", "1e-3", "1e-3"),
+        ("eps", "[" * 5000, "[" * 5000),
     ],
 )
 def test_what_a_value_on_the_command_line_means(clone, name, text, value):
@@ -207,10 +261,11 @@ def test_what_a_value_on_the_command_line_means(clone, name, text, value):
         ("refresh 2 seven", "no chapter seven"),
         ("run 02 -p N 3", "N is not a parameter of this chapter"),
         ("run 02 -p targets faces", "did you mean target? Parameters: n, eps, target, fast"),
-        ("run 02 -y eps", "parameters are given as NAME: VALUE, not as 'eps'"),
+        ("run 02 -y eps", "-y: parameters are given as NAME: VALUE"),
         ("run 02 -y {{", "while parsing"),
+        ("run 02 -p target a\udce9b", "target is 'a\\udce9b', which is not UTF-8; rename it"),
         ("run 02 -y {{1:\\ 2}}", "1 is not a parameter"),
-        ("run 02 -f nofile.yml", "No such file or directory: 'nofile.yml'"),
+        ("run 02 -f nofile.yml", "'nofile.yml': No such file or directory"),
         ("run 02 -o {clone}/chapters/01_first.ipynb", "among the book's chapters"),
         ("run 02 -o out.txt", "must be a file that ends in .ipynb"),
         ("run 02 -o {clone}/data.ipynb", "data: choose another"),
@@ -226,6 +281,101 @@ def test_bad_input_starts_nothing(clone, capsys, monkeypatch, tmp_path, argument
     shown = capsys.readouterr()
     assert message in shown.err and shown.err.startswith("error: ")
     assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40)
+)
+BAD_FILES = {
+    "another encoding": ("target: déjà".encode("cp1252"), "unacceptable character #x00e9"),
+    "no number": (b"n: !!int x", "invalid literal for int"),
+    "no date": (b"n: !!timestamp x", "groupdict"),
+    "no truth": (b"fast: !!bool x", "'x'"),
+    "many brackets": (b"eps: " + b"[" * 5000 + b"]" * 5000, "recursion"),
+    "aliases of aliases": (LAUGHS.encode(), "a1 must be a number, a text, True, False or a list"),
+    "merged aliases": (MERGED.encode(), "a0 must be a number, a text, True, False or a list"),
+    "nested": (b"eps: [[1]]", "eps must be a number, a text, True, False or a list of these"),
+    "a binary file": (bytes(range(256)), "unacceptable character #x0080"),
+    "a list": (b"- 1", "parameters are given as NAME: VALUE"),
+    "an unknown object": (b"n: !!python/object/apply:os.system [touch made]", "constructor"),
+    "an unhashable name": (b"[1]: 2", "must be a number"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_file_of_parameters_that_is_none_is_named_in_one_line(clone, capsys, monkeypatch, kind):
+    monkeypatch.setattr(execution.papermill, "execute_notebook", None)
+    content, message = BAD_FILES[kind]
+    Path("given.yml").write_bytes(content)
+    assert book.main(["run", "02", "-f", "given.yml"]) == 1
+    shown = capsys.readouterr().err
+    assert message in shown and shown.startswith("error: given.yml: ") and shown.count("\n") == 1
+    assert len(shown) < 400 and not Path("made").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("target: 2024", "2024"),
+        ("target: 007", "007"),
+        ("target: 1e-3", "1e-3"),
+        ("target: no", "no"),
+        ("target: 2024-01-02", "2024-01-02"),
+        ("target:", ""),
+        ("target: '7'", "7"),
+        ("n: 1e-3", 1e-3),
+        ("n: -2.E+3", -2e3),
+        ("n: 1.5e3", 1500.0),
+        ("n: 7", 7),
+        ("n: e3", "e3"),
+        ("n: 1e3x", "1e3x"),
+        ("fast: no", False),
+        ("eps: [1e-1, .5]", [0.1, 0.5]),
+        ("", None),
+    ],
+)
+def test_what_a_value_in_yaml_means(clone, text, value):
+    meant = rerun.given(clone / "chapters" / "01_first.ipynb", [text], [])
+    expected = {text.split(":")[0]: value} if text else {}
+    assert meant == expected and [*map(type, meant.values())] == [*map(type, expected.values())]
+
+
+PART = st.text(st.sampled_from("aeinotx019-+.:[]{}&*!|>'\"#%@,? \n\t\u00e9\0<"), max_size=25)
+
+
+def give(clone, content):
+    """Give bytes as a file: they are read as flat values, or refused in one line."""
+    file = io.BytesIO(content)
+    file.name = "given.yml"
+    try:
+        values = rerun.given(clone / "chapters" / "01_first.ipynb", [file], [])
+    except book.click.ClickException as error:
+        assert str(error).startswith("given.yml: ") and "\n" not in str(error)
+        return
+    for value in values.values():
+        for part in value if isinstance(value, list) else [value]:
+            assert part is None or isinstance(part, bool | int | float | str | bytes)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(PART)
+def test_any_text_is_read_or_refused(clone, text):
+    give(clone, f"n: {text}".encode())
+    give(clone, text.encode())
+
+
+@pytest.mark.long
+@settings(
+    max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(PART.map(str.encode), PART.map(lambda t: f"n: [{t}".encode()), st.binary(max_size=40))
+)
+def test_thousands_of_files_are_read_or_refused(clone, content):
+    give(clone, content)
 
 
 def test_a_broken_book_is_named(clone, capsys):
@@ -292,7 +442,7 @@ def test_kept_chapters_of_other_versions_or_damaged_are_executed_again(clone, mo
 def test_progress_tells_the_time_expected(capsys, monkeypatch):
     nb = chapter("One", "1", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with execution.Progress("01_first", nb, expected=190) as progress:
+    with execution.Progress("01_first", 3, "about 03:10") as progress:
         progress.notebook_starts(nb)
         progress.bar.start_t -= 62
         for index, cell in enumerate(nb.cells):
@@ -314,7 +464,12 @@ def test_normalising_twice_changes_nothing(tmp_path):
     nb.cells[-1].outputs = [
         v4.new_output("display_data", {notebooks.VIEW: {"model_id": "f" * 32}}),
     ]
+    lies = {"text/plain": "<pandas.io.formats.style.Styler at 0x7f9a1c>", "text/html": "at 0x1>"}
+    nb.cells[-1].outputs.append(v4.new_output("display_data", lies))
     once = notebooks.normalised(nb)
+    assert once.cells[-1].outputs[1].data == {
+        "text/plain": "<pandas.io.formats.style.Styler>", "text/html": "at 0x1>",
+    }  # fmt: skip
     assert once.cells[-1].execution_count == 1
     assert once.cells[-1].outputs[0].data[notebooks.VIEW]["model_id"] == f"{1:032x}"
     models = once.metadata["widgets"][notebooks.STATE]["state"]
@@ -331,6 +486,9 @@ def test_the_names_of_outputs_tell_runs_apart():
     assert rerun.slug({"n": 1, "target": "faces"}) == "n=1,target=faces"
     assert rerun.slug({"target": "a/b"}) != rerun.slug({"target": "a b"})
     assert "/" not in rerun.slug({"target": "../" * 100}) and len(rerun.slug({"x": "y" * 999})) < 99
+    for name in ("写真" * 40, "é" * 200, "x" + "漢" * 80, "🐈" * 50):
+        assert len(rerun.slug({"target": name}).encode()) < 99
+    assert rerun.slug({"target": "写真" * 40}) != rerun.slug({"target": "写真" * 41})
 
 
 def test_the_device_is_what_the_chapter_glued():

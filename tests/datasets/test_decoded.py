@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib import training
+from lib import datasets, training
 from lib.attacks import L2
-from lib.datasets import decoded, downloads, load
+from lib.datasets import decoded, downloads, load, store
 from lib.datasets.decoded import Mapped
 from lib.datasets.reading import read_image
 from lib.images import Images
@@ -26,9 +26,9 @@ from lib.zoo import models
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A store of this test alone, and blocks of four images."""
-    monkeypatch.setattr(decoded, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(store, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(downloads, "FOLDER", tmp_path / "downloads")
-    monkeypatch.setattr(decoded, "BLOCK", 4)
+    monkeypatch.setattr(store, "BLOCK", 4)
     return tmp_path / "cache"
 
 
@@ -141,9 +141,9 @@ def test_a_changed_folder(folder, cache, change):
 def test_another_way_of_decoding(folder, decoding, monkeypatch, what):
     load(folder)
     if what == "code":
-        monkeypatch.setattr(decoded.fingerprint, "code", lambda *_: "other code")
+        monkeypatch.setattr(store, "code", lambda *_: "other code")
     else:
-        monkeypatch.setattr(decoded.PIL, "__version__", "99")
+        monkeypatch.setattr(store.PIL, "__version__", "99")
     load(folder)
     assert len(decoding) == 36
 
@@ -151,7 +151,7 @@ def test_another_way_of_decoding(folder, decoding, monkeypatch, what):
 def test_the_code_that_decodes_counts(folder, cache):
     load(folder)
     said = json.loads(stored(cache).with_suffix(".json").read_text().splitlines()[0])
-    assert said["code"] == decoded.fingerprint.code("datasets.reading")
+    assert said["code"] == store.fingerprint.code("datasets.reading")
     assert said["asked"] == {"set": str(folder), "split": "train", "size": 32}
 
 
@@ -168,6 +168,8 @@ def flip(content, place):
     ("suffix", "damage"),
     [
         *[(".npy", lambda c, p=p: flip(c, int(p * (len(c) - 1)))) for p in np.linspace(0, 1, 12)],
+        (".npy", lambda c: c[:20] + b"((" * 50 + c[120:]),  # a header that Python cannot parse
+        (".npy", lambda c: c.replace(b"18, 3", b"9999")),
         (".npy", lambda c: c[:-1]),
         (".npy", lambda c: c[:100]),
         (".npy", lambda c: b""),
@@ -198,20 +200,20 @@ def test_a_damaged_file_is_named_and_made_anew(folder, cache, decoding, suffix, 
 
 KILLED = """
 import os, sys, time
-from lib.datasets import decoded
+from lib.datasets import decoded, store
 from pathlib import Path
-decoded.CACHE, decoded.BLOCK, read, left = Path(sys.argv[2]), 4, decoded.read_image, [10]
+store.CACHE, store.BLOCK, read, left = Path(sys.argv[2]), 4, decoded.read_image, [10]
 
 def reading(file, size):
     left[0] -= 1
     while left[0] < 0:  # killed in the third block, once the two before it are written
-        lines = [line for file in decoded.CACHE.glob("*.journal") for line in file.open()]
+        lines = [line for file in store.CACHE.glob("*.journal") for line in file.open()]
         if len(lines) == 3:
             os._exit(9)
         time.sleep(0.01)
     return read(file, size)
 
-decoded.read_image, decoded.cpu_count = reading, lambda: 1
+decoded.read_image, store.cpu_count = reading, lambda: 1
 from lib.datasets import load
 load(sys.argv[1], size=8)
 """
@@ -229,15 +231,22 @@ def test_after_a_kill_only_the_rest_is_decoded(folder, cache, decoding):
 def test_a_kill_after_the_last_block(folder, cache, monkeypatch, decoding):
     """18 images are no whole number of blocks: nothing may be added to the last one."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(decoded.files, "replace", interrupted)
+        patch.setattr(store.records, "write", interrupted_at_the_end(store.records.write))
         load(folder, size=8)
     assert len(decoding) == 18 and not list(cache.glob("*.npy"))
     assert torch.equal(load(folder, size=8).x, by_hand(folder)) and len(decoding) == 18
     assert stored(cache).stat().st_size == 128 + 18 * 3 * 8 * 8
 
 
-def interrupted(*_):
-    raise KeyboardInterrupt
+def interrupted_at_the_end(write):
+    """Write what is noted of the files, but not the record of the pixels."""
+
+    def interrupted(path, record):
+        if "crc32" in record:
+            raise KeyboardInterrupt
+        write(path, record)
+
+    return interrupted
 
 
 def interrupt(folder, monkeypatch, after=13):
@@ -261,7 +270,7 @@ def test_what_a_kill_left_is_checked(folder, cache, monkeypatch, decoding, damag
     interrupt(folder, monkeypatch)
     (partial,), (journal,) = cache.glob("*.partial"), cache.glob("*.journal")
     content = bytearray(partial.read_bytes())
-    kept = {"pixels": 4, "journal": 8, "header": 12}.get(damage, 0)
+    kept = {"pixels": 8, "journal": 8, "header": 12}.get(damage, 0)
     if damage == "pixels":
         content[128 + 4 * 3 * 64 + 7] ^= 1  # of the second block
     elif damage == "header":
@@ -279,35 +288,55 @@ def test_what_a_kill_left_is_checked(folder, cache, monkeypatch, decoding, damag
 
 
 def test_a_bad_image_loses_none_that_are_done(folder, cache, decoding):
-    bad = sorted((folder / "train").glob("*/*.bmp"))[-1]
-    good = bad.read_bytes()
+    bad = sorted((folder / "train").glob("*/*.bmp"))[5]
+    good, before = bad.read_bytes(), bad.stat()
     bad.write_bytes(good[:100])
     with pytest.raises(ValueError, match="cannot be read as an image") as error:
         load(folder, size=8)
     assert str(bad) in str(error.value) and "\n" not in str(error.value)
-    assert not list(cache.glob("*.npy"))
+    assert not list(cache.glob("*.npy")) and len(decoding) == 18
     bad.write_bytes(good)
+    os.utime(bad, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert torch.equal(load(folder, size=8).x, by_hand(folder))
+
+
+def test_all_images_that_cannot_be_read_are_named_up_to_ten(folder, cache):
+    def break_(split, count):
+        bad = sorted((folder / split).glob("*/*.bmp"))[:count]
+        for path in bad:
+            path.write_bytes(path.read_bytes()[:100])
+        return bad
+
+    bad = break_("train", 2) + break_("test", 1)
+    with pytest.raises(ValueError, match="3 files cannot be read as an image: ") as error:
+        datasets.pair(folder, size=8)  # both splits at once
+    assert all(f"{path} (" in str(error.value) for path in bad) and "\n" not in str(error.value)
+    bad = break_("train", 12)
+    with pytest.raises(ValueError, match="12 files cannot be read as an image: ") as error:
+        load(folder, size=8)
+    assert [str(path) in str(error.value) for path in bad] == [True] * 10 + [False] * 2
+    assert str(error.value).endswith(", …") and not list(cache.glob("*.npy"))
 
 
 def test_no_more_is_decoded_than_can_be_written(monkeypatch):
     """On a slow disk, what waits to be written must not fill the memory."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(store, "cpu_count", lambda: 1)
     begun = []
 
     def block(part):
         begun.append(part.start)
         return torch.arange(399)[part]
 
-    found = decoded._decoded(block, range(0, 399, 4))
+    found = store._decoded(block, range(0, 399, 4))
     for i in range(100):
-        assert next(found).tolist() == list(range(4 * i, min(4 * i + 4, 399)))
+        start, x = next(found)
+        assert start == 4 * i and x.tolist() == list(range(4 * i, min(4 * i + 4, 399)))
         assert len(begun) <= i + 4
     assert next(found, None) is None and begun == list(range(0, 400, 4))
 
 
 def test_a_disk_that_is_too_full(folder, cache, monkeypatch):
-    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 3000}))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 3000}))
     with pytest.raises(
         ValueError, match=r"set takes 0.0 GB more .* has 0.0 GB; make room"
     ) as error:
@@ -333,7 +362,7 @@ def test_progress_where_there_is_more_than_a_block(folder, monkeypatch):
         said.append((total, label))
         return results
 
-    monkeypatch.setattr(decoded, "progress", progress)
+    monkeypatch.setattr(store, "progress", progress)
     load(folder, size=8)
     load(folder, size=8)
     load(folder, "test", size=8)
@@ -346,7 +375,7 @@ def test_progress_where_there_is_more_than_a_block(folder, monkeypatch):
 @pytest.fixture
 def mapped(folder, monkeypatch):
     """Training and test images that are taken to be too many for the memory."""
-    monkeypatch.setattr(decoded, "IN_MEMORY", 0)
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
     return load(folder, size=8), load(folder, "test", size=8)
 
 

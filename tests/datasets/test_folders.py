@@ -1,11 +1,14 @@
+import os
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from reading_sets import one_line, pixels
+from reading_sets import noise, one_line, pixels
 
-from lib.datasets import load, reading
+from lib.datasets import load, reading, survey
 
 RED = (200, 30, 30)
 
@@ -47,10 +50,10 @@ def test_a_folder_without_a_split(folder):
 
 
 def test_a_folder_with_a_split(tmp_path):
-    for split, classes in (("train", "abc"), ("test", "ab")):
+    for split, classes, blue in (("train", "abc", 99), ("test", "ab", 199)):
         for c, name in enumerate(classes):
             for i in range(1 + c):
-                save(tmp_path / split / name / f"{i}.png", (50 * c, 10 * i, 99))
+                save(tmp_path / split / name / f"{i}.png", (50 * c, 10 * i, blue))
     train, test = load(tmp_path), load(tmp_path, "test")
     # A class of a single image is enough; a test set need not show every class.
     assert train.classes == test.classes == ("a", "b", "c")
@@ -168,6 +171,160 @@ def test_home_and_the_working_folder(folder, monkeypatch):
     assert len(load(f"~/{folder.name}")) == len(load(folder.name)) == 14
 
 
+# Exact copies, and how a folder is divided.
+
+
+def sides(root):
+    """The contents of the training and of the test images."""
+    return [set(pixels(load(root, split))) for split in ("train", "test")]
+
+
+def test_copies_stay_on_one_side_of_the_split_and_are_told(tmp_path):
+    for i in range(20):
+        for name in ("cats", "dogs"):
+            noise(tmp_path / name / f"{i}.png")
+        for k in range(2):
+            shutil.copy(tmp_path / "cats" / f"{i}.png", tmp_path / "cats" / f"{i} copy {k}.png")
+    train, test = sides(tmp_path)
+    assert len(load(tmp_path)) + len(load(tmp_path, "test")) == 80  # all of them are kept
+    assert len(train) == len(test) + 16 == 28 and not train & test
+    assert load(tmp_path, "test").y.bincount().tolist() == [18, 6]
+    (note,) = (note for note in survey(tmp_path).notes if "copies" in note)
+    assert note.startswith("40 exact copies of other images; they stay on one side of a split: ")
+    assert "cats/0 copy 0.png = cats/0 copy 1.png = cats/0.png" in note and note.count(";") == 11
+
+
+def test_labels_that_contradict_each_other_are_named(tmp_path):
+    for i in range(12):
+        noise(tmp_path / "cats" / f"{i}.png")
+        if i % 2:
+            shutil.copy(tmp_path / "cats" / f"{i}.png", tmp_path / "dogs" / f"{i}.png")
+        else:
+            noise(tmp_path / "dogs" / f"{i}.png")
+    train, test = sides(tmp_path)
+    assert not train & test and len(load(tmp_path)) + len(load(tmp_path, "test")) == 24
+    (note,) = (note for note in survey(tmp_path).notes if "contradict" in note)
+    assert note.startswith("6 images in more than one class, so that the labels contradict")
+    assert "delete the wrong ones: cats/1.png = dogs/1.png; cats/11.png = dogs/11.png;" in note
+
+
+def test_a_class_of_copies_alone_is_learnt(tmp_path):
+    for i in range(4):
+        save(tmp_path / "a" / f"{i}.png")
+        noise(tmp_path / "b" / f"{i}.png")
+    assert load(tmp_path).y.bincount().tolist() == [4, 3]
+    assert load(tmp_path, "test").y.tolist() == [1]
+
+
+def divided(root, **splits):
+    for name, count in splits.items():
+        for c in "ab":
+            for i in range(count):
+                noise(root / name / c / f"{i}.png")
+    return root
+
+
+def test_what_trains_does_not_test(tmp_path):
+    divided(tmp_path, Training=6, Valid=4, Testing=5)
+    shutil.copy(tmp_path / "Training/a/0.png", tmp_path / "Testing/a/9.png")
+    shutil.copy(tmp_path / "Training/a/1.png", tmp_path / "Testing/b/9.png")
+    shutil.copy(tmp_path / "Valid/b/1.png", tmp_path / "Testing/b/8.png")
+    shutil.copy(tmp_path / "Valid/b/1.png", tmp_path / "Valid/b/8.png")
+    parts = [set(pixels(load(tmp_path, split))) for split in ("train", "validation", "test")]
+    assert [*map(len, parts)] == [12, 8, 10] and len(set.union(*parts)) == 30
+    said = survey(tmp_path)
+    assert [*map(sum, said.counts.values())] == [12, 9, 10]
+    notes = "\n".join(said.notes)
+    assert "4 exact copies of other images; 3 left out of a later split" in notes
+    assert "1 image in more than one class" in notes
+    assert "Training/a/1.png = Testing/b/9.png" in notes
+
+
+def test_a_test_of_copies_alone(tmp_path):
+    for name in ("train/a/x.png", "train/b/x.png", "test/a/y.png"):
+        save(tmp_path / name)
+    assert len(load(tmp_path)) == 2
+    with pytest.raises(ValueError, match=r"holds no images to test .* copies aside") as error:
+        load(tmp_path, "test")
+    one_line(error)
+
+
+@pytest.mark.parametrize("names", [("TRAIN", "Test", "dev"), ("train_set", "testing", "valid")])
+def test_splits_in_any_spelling(tmp_path, names):
+    divided(tmp_path, **dict(zip(names, (3, 2, 1), strict=True)))
+    for split, count in (("train", 6), ("test", 4), ("validation", 2)):
+        assert len(load(tmp_path, split)) == count
+    train, test, validation = names
+    assert survey(tmp_path).notes == (
+        f"splits: {train}/ trains, {validation}/ validates, {test}/ tests",
+    )
+
+
+def test_what_validates_tests_where_nothing_else_does(tmp_path):
+    divided(tmp_path, train=3, val=2, extra=1)
+    assert (len(load(tmp_path)), len(load(tmp_path, "test"))) == (6, 4)
+    with pytest.raises(ValueError, match="no validation split; allowed are train and test"):
+        load(tmp_path, "validation")
+    assert survey(tmp_path).notes == (
+        "splits: train/ trains, val/ tests (no folder is called a test)",
+        "left out, beside the splits: the images in extra/",
+    )
+
+
+def test_a_folder_without_a_split_has_no_validation(folder):
+    with pytest.raises(ValueError, match="no validation split; allowed are train and test") as e:
+        load(folder, "validation")
+    one_line(e)
+    with pytest.raises(ValueError, match="allowed are train, test and validation"):
+        load(folder, "valid")
+
+
+# Names, and what is below a class.
+
+
+def test_class_names_are_text_in_one_line(tmp_path):
+    for name in ("a<b", "a\nb", os.fsdecode(b"caf\xe9")):
+        for i in range(2):
+            noise(tmp_path / name / f"{i}.png")
+    names = r"a\nb", "a<b", r"caf\xe9"
+    assert load(tmp_path).classes == names
+    assert rf"class names with what is no text, escaped: {names[0]}, {names[2]}" in (
+        survey(tmp_path).notes
+    )
+    "".join(survey(tmp_path).lines()).encode()  # can be written anywhere
+
+
+def test_links_to_folders_are_followed_without_loops(folder, tmp_path):
+    noise(tmp_path / "elsewhere" / "deep" / "x.png")
+    cats = folder / "big cats"
+    (cats / "more").symlink_to(tmp_path / "elsewhere")
+    (cats / "again").symlink_to("more")  # the same folder: once
+    (cats / "up").symlink_to("..")
+    (cats / "root").symlink_to("/")
+    (folder / "whole").symlink_to(".")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere" / "deep")
+    noise(tmp_path / "elsewhere" / "deep" / "y.png")
+    said = survey(folder)
+    assert said.classes == ("big cats", "dögs", "linked") and said.totals == (12, 10, 2)
+    assert sum("leads back" in note for note in said.notes) == 4
+
+
+@pytest.mark.parametrize("name", ["dögs", "dögs/inner"])
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name):
+    noise(folder / "dögs" / "inner" / "x.png")
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(path) == folder / name:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ValueError, match=r"cannot be read \(Permission denied\)") as error:
+        load(folder)
+    assert str(folder / name) in one_line(error)
+
+
 # What is refused.
 
 
@@ -182,7 +339,12 @@ def empty(root):
 
 def only_files(root):
     save(root / "x.png")
-    return "set is empty; expected one folder of images for each class"
+    return "set holds 1 image but no class folders; expected one folder of images for each class"
+
+
+def an_archive(root):
+    touch(root / "images.ZIP")
+    return "set holds the archive images.ZIP; unpack it first"
 
 
 def one_class(root):
@@ -216,49 +378,94 @@ def unknown_class_to_test(root):
 
 
 def half_a_split(root):
-    for name in ("train/a/x.png", "train/b/x.png", "val/a/x.png", "val/b/x.png"):
+    for name in ("Training/a/x.png", "Training/b/x.png", "docs/x.txt"):
+        save(root / name) if name.endswith("png") else touch(root / name)
+    return "has Training/ with class folders, but no test/; expected both"
+
+
+def the_other_half(root):
+    for name in ("test/a/x.png", "valid/b/x.png"):
         save(root / name)
-    return "has train/ with class folders, but no test/; expected both"
+    return "has test/ and valid/ with class folders, but no train/; expected both"
+
+
+def two_of_one_split(root):
+    for name in ("train/a/x.png", "val/a/x.png", "Validation/a/x.png"):
+        save(root / name)
+    return "has Validation/ and val/, which are both called a validation split; join them"
+
+
+def a_split_without_labels(root):
+    for name in ("train/a/x.png", "train/b/x.png", "test/1.png", "test/2.png"):
+        save(root / name)
+    return "has test/ with images but no class folders, so .*, as in train/, or elsewhere"
+
+
+def splits_without_class_folders(root):
+    for name in ("train/1.png", "train/2.png", "test/1.png", "test/2.png"):
+        save(root / name)
+    return "has test/ and train/ with images but no class folders"
+
+
+def a_wrapped_set(root):
+    for name in ("Dataset/v1/cat/1.png", "Dataset/v1/dog/1.png"):
+        save(root / name)
+    return r"set has 1 class \(Dataset\); .*; v1/ holds cat, dog: .*, name .*set/Dataset/v1$"
+
+
+def nothing_that_pillow_opens(root):
+    save(root / "a" / "x.png")
+    for i in range(20):
+        touch(root / "b" / f"{i}.HEIC")
+    return r"b holds no images \(but 20 .heic; pip install pillow-heif .*\); fill it, or move it"
+
+
+def annotations_beside_images(root):
+    save(root / "images" / "x.png")
+    touch(root / "annotations" / "x.xml")
+    return r"class folder .*annotations holds no images \(but 1 .xml\); fill it, or move it"
 
 
 def truncated(root):
     for i in range(4):
-        save(root / "a" / f"{i}.png")
-        whole = save(root / "b" / f"{i}.jpg", size=(300, 300)).read_bytes()
+        save(root / "a" / f"{i}.png", (i, 0, 0))
+        whole = save(root / "b" / f"{i}.jpg", (i, 0, 0), size=(300, 300)).read_bytes()
         (root / "b" / f"{i}.jpg").write_bytes(whole[:-100])
-    return r"b/\d.jpg cannot be read as an image \(.*truncated"
+    return r"cannot be read as an image.* \(image file is truncated"
 
 
 def text_called_png(root):
     for i in range(4):
-        save(root / "a" / f"{i}.png")
+        save(root / "a" / f"{i}.png", (i, 0, 0))
         (root / "b").mkdir(exist_ok=True)
-        (root / "b" / f"{i}.png").write_text("this is no image")
-    return r"b/\d.png cannot be read as an image \("
+        (root / "b" / f"{i}.png").write_text(f"this is no image {i}")
+    return r"b/\d.png .*\(it is of no format that is taken\)"
 
 
 def nothing_in_a_file(root):
     for i in range(4):
-        save(root / "a" / f"{i}.png")
+        save(root / "a" / f"{i}.png", (i, 0, 0))
         touch(root / "b" / f"{i}.png")
-    return r"b/\d.png cannot be read as an image \("
+    return r"b/\d.png .*\(it is of no format that is taken\)"
 
 
 def a_dangling_link(root):
     for i in range(4):
-        save(root / "a" / f"{i}.png")
+        save(root / "a" / f"{i}.png", (i, 0, 0))
         (root / "b").mkdir(exist_ok=True)
         (root / "b" / f"{i}.png").symlink_to(root / "gone.png")
-    return r"b/\d.png cannot be read as an image \("
+    return r"b/\d.png .*\(No such file or directory\)"
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize(
     "build",
     [
-        empty, only_files, one_class, one_class_with_split, class_without_images,
-        class_with_one_image, unknown_class_to_test,
-        half_a_split, truncated, text_called_png, nothing_in_a_file, a_dangling_link,
+        empty, only_files, an_archive, one_class, one_class_with_split, class_without_images,
+        class_with_one_image, unknown_class_to_test, half_a_split, the_other_half,
+        two_of_one_split, a_split_without_labels, splits_without_class_folders, a_wrapped_set,
+        nothing_that_pillow_opens, annotations_beside_images,
+        truncated, text_called_png, nothing_in_a_file, a_dangling_link,
     ],
 )  # fmt: skip
 def test_a_folder_that_is_refused(tmp_path, build, split):
@@ -283,6 +490,8 @@ def test_a_test_folder_without_images(tmp_path):
     for name in ("train/a/x.png", "train/b/x.png"):
         save(tmp_path / name)
     (tmp_path / "test" / "a").mkdir(parents=True)
-    with pytest.raises(ValueError, match="test holds no images of the classes a, b") as error:
+    with pytest.raises(
+        ValueError, match="test holds no images to test of the classes a, b"
+    ) as error:
         load(tmp_path, "test")
     one_line(error)

@@ -98,6 +98,14 @@ def test_other_arguments(arguments, said):
     one_line(error)
 
 
+def test_a_file_in_place_of_a_folder(tmp_path):
+    for name, said in (("set.ZIP", "it is an archive: unpack it"), ("x.png", "it is a file: name")):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ValueError, match=said) as error:
+            load(tmp_path / name)
+        assert name in one_line(error)
+
+
 # Several at once.
 
 
@@ -143,6 +151,33 @@ def test_sets_by_the_name_that_a_figure_shows(photographs, text, names):
         for split, images in zip(("train", "test"), pair, strict=True):
             expected = load(target, split, size=8)
             assert torch.equal(images.x, expected.x) and torch.equal(images.y, expected.y)
+
+
+def test_a_folder_is_never_shown_as_the_set_of_its_name(photographs):
+    """What is said of the set would else be said of the folder."""
+    (name,) = datasets.named("./digits", size=8)
+    assert name == f"{photographs.name}/digits"
+
+
+def test_a_set_is_told_from_a_folder_of_its_name_first_of_all(photographs):
+    for text, notes in (("digits", 1), ("Digits", 0), ("faces", 0), ("./digits", 0)):
+        told = [note for note in datasets.survey(text).notes if "for the folder write" in note]
+        assert len(told) == notes, text
+    assert datasets.survey("digits").notes == (
+        "this is the set digits of scikit-learn; for the folder write ./digits",
+    )
+    assert set(bundled.FROM) == set(bundled.SETS)
+
+
+def test_the_same_sets_surveyed(photographs):
+    text = "day1/images,day2/images, faces, ./digits"
+    splits, said = datasets.named(text, size=8), datasets.surveyed(text, size=8)
+    assert list(splits) == list(said)
+    for name, (train, test) in splits.items():
+        assert said[name].name == name and said[name].classes == train.classes
+        for split, images in (("train", train), ("test", test)):
+            expected = images.y.bincount(minlength=len(train.classes)).tolist()
+            assert list(said[name].counts[split]) == expected
 
 
 def test_folders_that_end_alike_are_told_apart(photographs):

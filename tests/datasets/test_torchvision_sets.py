@@ -198,7 +198,7 @@ def test_a_damaged_file_is_not_read(folder, monkeypatch):
 def test_of_a_choice_only_those_are_decoded(folder, monkeypatch):
     laid("food101", folder, monkeypatch)
     seen, read = [], decoded.read_image
-    monkeypatch.setattr(decoded, "read_image", lambda f, size: seen.append(f) or read(f, size))
+    monkeypatch.setattr(decoded, "read_image", lambda f, *how: seen.append(f) or read(f, *how))
     few = load("food101", n=4, seed=2)
     assert len(seen) == len(few) == 4
     load("food101", n=4, seed=2)

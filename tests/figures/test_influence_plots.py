@@ -64,6 +64,9 @@ def test_match_rate_against_the_cut_off(ax):
     rows = frame(constraint=[NATURAL] * 2, epochs=[150, 150], mean=[0.5, 0.6], **cutoff)
     influence_plots.against_rule(rows, ax)
     assert ax.lines[0].get_xdata().tolist() == [0.05, 0.2] and ax.get_xlabel() == "cut-off"
+    ax.figure.canvas.draw()
+    ticks = [float(label.get_text()) for label in ax.get_xticklabels()]  # plain numbers
+    assert 0.1 in ticks and ticks == pytest.approx(ax.get_xticks())
 
 
 def test_rules_have_a_row_of_panels_each_and_a_column_for_each_target():

@@ -6,6 +6,7 @@ import nbformat.v4 as v4
 import pytest
 
 from lib.book import notebooks
+from lib.constraint import NATURAL
 from lib.runtime import fingerprint
 from lib.studies import pretrained
 
@@ -141,7 +142,7 @@ def marks(lib):
     return (
         {path.stem: fingerprint.notebook(nb, lib) for path, nb in CHAPTERS.items()},
         {
-            arch: fingerprint.code(*pretrained._modules(arch), folder=lib)
+            arch: fingerprint.code(*pretrained._modules(arch, NATURAL), folder=lib)
             for arch in ("small_resnet", "resnet18", "torchvision:resnet50")
         },
     )
@@ -157,7 +158,7 @@ def test_what_a_door_hides_makes_nothing_stale(lib):
     before = marks(lib)
     edit(lib, "datasets/downloads", "is missing or damaged", "is not there")
     edit(lib, "zoo/timm_nets", "raise", "print('edited')\n    raise")
-    edit(lib, "studies/parameters", "allowed are natural", "there are natural")
+    edit(lib, "studies/parameters", "is no text; write names", "is no text; give names")
     for path in lib.glob("runtime/*.py"):
         path.write_text(path.read_text() + "\nedited = True\n")
     assert changed(before, marks(lib)) == (set(), set())

@@ -5,6 +5,7 @@ import sys
 import time
 import types
 
+import psutil
 import pytest
 import torch
 
@@ -103,6 +104,30 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert within(20, lambda: not any(map(alive, workers)))
+
+
+def test_workers_whose_parent_is_killed_as_they_start_do_not_go_on(tmp_path):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
+        "from lib.runtime.parallel import each; from test_parallel import sleeps\n"
+        f"each(sleeps, [{{'folder': pathlib.Path({str(tmp_path)!r})}}] * 4, label='x', workers=2)"
+    )
+    parent = psutil.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert within(60, lambda: len(parent.children()) >= 2)  # they have not read a call yet
+    workers = parent.children(recursive=True)
+    parent.kill()
+    parent.wait()
+    assert within(30, lambda: not any(worker.is_running() for worker in workers))
+
+
+def test_a_worker_ends_whose_parent_was_killed_before_it_could_ask(tmp_path):
+    code = (
+        "import multiprocessing, pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
+        "from lib.runtime import parallel; from test_parallel import sleeps\n"
+        "multiprocessing.current_process().name = 'LokyProcess-1'\n"
+        f"parallel._with_one_thread(-1, sleeps, {{'folder': pathlib.Path({str(tmp_path)!r})}})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
 
 
 def alive(process):

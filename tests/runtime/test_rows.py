@@ -4,6 +4,8 @@ import functools
 import json
 import math
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -155,7 +157,7 @@ def test_a_call_that_a_kill_cut_anywhere_is_made_again(tmp_path):
 def test_jobs_that_share_a_file_lose_nothing(tmp_path):
     file = tmp_path / "rows.jsonl"
     calls = [
-        {"job": job, "path": file, "about": {"call": str(i // 2), "code": "c"}}
+        {"job": job, "path": file, "about": {"call": str(i // 2), "code": "c"}, "start": 0}
         for i, job in enumerate(jobs(tmp_path, [v // 2 for v in range(24)]))
     ]
     each(rows._run_and_keep, calls, label="jobs", workers=3)
@@ -163,7 +165,8 @@ def test_jobs_that_share_a_file_lose_nothing(tmp_path):
     assert sorted(rows.read(file)["value"]) == sorted([*range(12)] * 2)
 
 
-def test_two_runs_at_once_write_each_call_once(tmp_path):
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
+def test_runs_at_once_write_each_call_once(tmp_path, count):
     file = tmp_path / "rows.jsonl"
     code = (
         f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
@@ -172,10 +175,107 @@ def test_two_runs_at_once_write_each_call_once(tmp_path):
         f"found = rows.collect(t.jobs(folder, range(6)), label='x', file={str(file)!r})\n"
         "print(list(found['value']))"
     )
-    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in "ab"]
-    said = {run.communicate(timeout=120)[0].decode().strip() for run in runs}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    runs = [subprocess.Popen(command, stdout=pipe) for _ in range(count)]
+    said = {run.communicate(timeout=240)[0].decode().strip() for run in runs}
     assert said == {str([v for v in range(6) for _ in "ab"])}
     assert len(file.read_text().splitlines()) == 12
+
+
+def test_a_call_looks_at_the_new_end_of_the_file_alone(tmp_path):
+    file, about = tmp_path / "rows.jsonl", {"call": "9", "code": "c"}
+    collect(jobs(tmp_path), label="x", file=str(file))
+    before, (job,) = file.stat().st_size, jobs(tmp_path, (9,))
+
+    def keep(start):
+        rows._run_and_keep(job, file, about, start)
+        return file.read_text().count('"call": "9"')
+
+    assert keep(before) == 2
+    assert keep(before) == 2  # another process was faster
+    assert keep(file.stat().st_size) == 4  # nothing before it is read
+    assert sorted(rows.read(file)["value"]) == [1, 1, 2, 2, 3, 3, 9, 9]
+    # Half a call of another that was killed counts for nothing.
+    half = file.read_text().splitlines(keepends=True)[:7]
+    file.write_text("".join(half)[:-5])
+    assert keep(before) == 3 and list(rows.read(file)["value"])[6:] == [9, 9]
+
+
+def test_a_row_that_was_taken_out_is_measured_again_with_its_call(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    plain = collect(jobs(tmp_path), label="x", file=str(file))
+    whole = file.read_text().splitlines(keepends=True)
+    for gone in range(len(whole)):
+        file.write_text("".join(whole[:gone] + whole[gone + 1 :]))
+        calls = len(calls_of(tmp_path))
+        found = collect(jobs(tmp_path), label="x", file=str(file))
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+        assert len(calls_of(tmp_path)) == calls + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"value": 2', '"value": 20'),
+        ('"third": 0.6666666666666666', '"third": 0.6666666666666667'),
+        ('"source": "s2"', '"source": "s1"'),
+        ('"rows_of_call": 2', '"rows_of_call": 1'),
+        ('"none": NaN', '"none": 0.5'),
+    ],
+)
+def test_a_cell_that_was_changed_is_refused_and_the_file_left_as_it_is(tmp_path, old, new):
+    file = tmp_path / "rows.jsonl"
+    collect(jobs(tmp_path), label="x", file=str(file))
+    text = file.read_text()
+    assert old in text
+    at = text.rindex(old)
+    file.write_text(text[:at] + new + text[at + len(old) :])
+    before = file.read_bytes()
+    for use in (rows.check, rows.read, lambda f: collect(jobs(tmp_path), label="x", file=f)):
+        with pytest.raises(ValueError, match="not those that were measured; take all of them out"):
+            use(str(file))
+    assert file.read_bytes() == before and len(calls_of(tmp_path)) == 3
+
+
+def test_rows_of_before_there_were_checksums_are_taken(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    plain = collect(jobs(tmp_path), label="x", file=str(file))
+    file.write_text(re.sub(', "checksum": "[0-9a-f]{16}"', "", file.read_text()))
+    found = collect(jobs(tmp_path), label="x", file=str(file))
+    pd.testing.assert_frame_equal(found, plain, check_exact=True)
+    assert len(calls_of(tmp_path)) == 3
+
+
+def test_a_link_stays_a_link_and_permissions_stay(tmp_path):
+    (tmp_path / "far").mkdir()
+    there, link = tmp_path / "far" / "all.jsonl", tmp_path / "rows.jsonl"
+    link.symlink_to(there)
+    assert rows.check(str(link)) == there.resolve()
+    collect(jobs(tmp_path, (1,)), label="x", file=str(link))
+    there.chmod(0o664)
+    collect(jobs(tmp_path, (2,)), label="x", file=str(link))
+    assert link.is_symlink() and there.stat().st_mode & 0o777 == 0o664
+    assert sorted(rows.read(there)["value"]) == [1, 1, 2, 2]
+    # Both names have one lock.
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_full_disk_is_one_line_and_what_was_there_is_kept(tmp_path):
+    """As on a full disk: for a moment this process may write no larger files."""
+    file, (job,) = tmp_path / "rows.jsonl", jobs(tmp_path, (2,))
+    collect(jobs(tmp_path, (1,)), label="x", file=str(file))
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 9, usual[1]))
+    try:
+        with pytest.raises(OSError, match="make room and start again") as late:
+            rows._run_and_keep(job, file, {"call": "2", "code": "c"}, 0)
+        with pytest.raises(OSError, match="make this one writable") as early:
+            rows.check(str(file))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert all(repr(str(file)) in str(caught.value) for caught in (late, early))
+    found = collect(jobs(tmp_path, (1, 2)), label="x", file=str(file))
+    assert list(found["value"]) == [1, 1, 2, 2] and calls_of(tmp_path) == ["1", "2", "2"]
 
 
 def test_rows_of_other_code_are_not_mixed_in(tmp_path, monkeypatch):
@@ -193,7 +293,7 @@ def test_rows_of_other_code_are_not_mixed_in(tmp_path, monkeypatch):
 
 def test_the_code_is_that_of_the_functions_module_and_of_all_it_imports():
     module, code = rows._code(functools.partial(functools.partial(L2), 0.5)).split(" ")
-    assert module == "attacks" and code == rows.fingerprint.code("attacks")[:12]
+    assert f"lib.{module}" == L2.__module__ and code == rows.fingerprint.code(module)[:12]
     assert rows._code(measured) == __name__
 
 
@@ -206,6 +306,10 @@ def test_the_code_is_that_of_the_functions_module_and_of_all_it_imports():
         '"call"\n',
         "7\n",
         '{"call": "1", "code": "x"}\n',
+        '{"call": "1", "code": 7, "rows_of_call": 1}\n',
+        '{"call": "1", "code": "x", "rows_of_call": "1"}\n',
+        "patient,age\n17,60\n",
+        "\x00\x01\n",
         "{not json}\n",
         "call code rows_of_call\n",
     ],
@@ -227,6 +331,17 @@ def test_a_file_that_cannot_take_rows(tmp_path, name):
         with pytest.raises(ValueError, match=r"name a \.jsonl file"):
             use(str(tmp_path / name))
     assert not calls_of(tmp_path) and (tmp_path / "rows.csv").read_text() == "a,b\n"
+
+
+def test_what_is_no_plain_file_or_cannot_be_written_is_told_at_once(tmp_path):
+    os.mkfifo(tmp_path / "rows.jsonl")
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    for name in ("rows.jsonl", "full.jsonl"):
+        with pytest.raises(ValueError, match=r"name a \.jsonl file"):
+            rows.check(str(tmp_path / name))
+    if Path("/proc/self").exists():  # where nobody can write, not even root
+        with pytest.raises(OSError, match=r"/proc/rows\.jsonl"):
+            rows.check("/proc/rows.jsonl")
 
 
 def test_a_new_or_an_empty_file_can_take_rows(tmp_path):

@@ -66,8 +66,8 @@ def test_allowed(name, value):
         ("eps", False, "given False (bool)"),
         ("eps", None, "given None (NoneType)"),
         ("seeds", 0, 'as in -y "seeds: [0, 1]"'),
-        ("seeds", [], "neither empty nor with duplicates"),
-        ("seeds", [1, 1], "neither empty nor with duplicates"),
+        ("seeds", [], "neither empty nor with two that look alike"),
+        ("seeds", [1, 1], "neither empty nor with two that look alike"),
         ("seeds", [0, "1"], "seeds[1] must be a whole number from 0 to 1000000; given '1' (str)"),
         ("ladder", "[0.25]", 'as in -y "ladder: [0.25, 0.5]"'),
         ("ladder", [5.0], "ladder[0] must be a number from 0 to 4"),
@@ -84,6 +84,47 @@ def test_refused_in_one_line(name, value, message):
         check(fresh(**{name: value}), RULES)
     assert str(caught.value).startswith(name)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def annotated(**values):
+    """A fresh kernel of which the parameters cell is annotated."""
+    kinds = {name: type(value) for name, value in DEFAULTS.items()}
+    return fresh(**values) | {"__annotations__": kinds}
+
+
+def test_text_that_papermill_made_a_number_of_is_text_again():
+    rules_of_text = RULES | {"target": rules.text}
+    kernel = annotated(target=2024)
+    assert check(kernel, rules_of_text)["target"] == "2024" == kernel["target"]
+    assert check(annotated(unfrozen_blocks=5), RULES)["unfrozen_blocks"] == 5
+
+
+@pytest.mark.parametrize("value", [1e-3, True, None, ["a"]])
+def test_what_is_lost_of_a_text_is_said(value):
+    with pytest.raises(ParameterError) as caught:
+        check(annotated(target=value), RULES)
+    assert str(caught.value).startswith("target must be text (text goes by papermill's -r target")
+    assert f"given {value!r}" in str(caught.value)
+
+
+def test_a_number_whose_text_names_nothing_may_have_lost_its_zeros():
+    with pytest.raises(ParameterError, match=r"no data set '7'; a number was given, .*-r target"):
+        check(annotated(target=7), RULES)
+    with pytest.raises(ParameterError, match=r"no data set 'seven'$"):
+        check(annotated(target="seven"), RULES)
+
+
+@pytest.mark.parametrize("value", ["1e-3", "-1E+2"])
+def test_a_number_that_yaml_takes_for_text(value):
+    with pytest.raises(ParameterError, match=r"a number from 0 to 16 \(1e-3 is 1.0e-3 in YAML\)"):
+        check(fresh(eps=value), RULES)
+
+
+@pytest.mark.parametrize("value", [[0.25, 0.2500001], [1, 1.0], [0.1, 0.3, 0.1]])
+def test_two_that_figures_show_alike_are_refused(value):
+    with pytest.raises(ParameterError, match="nor with two that look alike"):
+        check(fresh(ladder=value), RULES)
+    check(fresh(ladder=[0.25, 0.25001]), RULES)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
@@ -126,8 +167,8 @@ def test_the_parameters_are_the_annotated_names():
     """As in a kernel, where all cells share one namespace."""
     kernel = {}
     exec("n: int = 2\neps: list = [0.5]\nother = 3", kernel)
-    assert rules.annotated(kernel) == ["n", "eps"]
-    assert rules.annotated({}) == []
+    assert rules.annotated(kernel) == {"n": int, "eps": list}
+    assert rules.annotated({}) == {}
 
 
 def test_names_with_commas():

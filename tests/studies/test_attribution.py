@@ -13,7 +13,7 @@ from lib import datasets, freezing, softmax_head
 from lib.constraint import NATURAL, UNTRAINED
 from lib.images import choose
 from lib.influence import head_influence, self_influence
-from lib.studies import By, Ladder, attribution
+from lib.studies import By, Ladder, attribution, matching, tuned_heads
 from lib.training import pixels
 from lib.transfer import transfer
 
@@ -29,7 +29,7 @@ def digits():
 @pytest.mark.parametrize("unfrozen_blocks", [0, 1])
 def test_it_looks_into_the_networks_that_transfer_tunes(natural, digits, unfrozen_blocks):
     settings = {**SETTINGS, "unfrozen_blocks": unfrozen_blocks}
-    found = list(attribution.tuned(natural, digits, seeds=[3, 8], **settings))
+    found = list(tuned_heads.tuned(natural, digits, seeds=[3, 8], **settings))
     rows = transfer(natural, digits, seeds=[3, 8], **settings)
     trunk, _ = freezing.split(natural, unfrozen_blocks)
     for one, seed, accuracy in zip(found, [3, 8], rows["clean_accuracy"], strict=True):
@@ -48,7 +48,7 @@ def test_it_looks_into_the_networks_that_transfer_tunes(natural, digits, unfroze
 
 
 def test_to_the_optimum(natural, digits):
-    (one,) = attribution.tuned(natural, digits, n=30, seeds=[0], epochs=0, weight_decay=0.01)
+    (one,) = tuned_heads.tuned(natural, digits, n=30, seeds=[0], epochs=0, weight_decay=0.01)
     head = copy.deepcopy(one.tail[-1]).double()
     loss = cross_entropy(head(one.train.features.double()), one.train.y)
     loss = loss + 0.005 * sum(p.square().sum() for p in head.parameters())
@@ -61,23 +61,23 @@ def test_to_the_optimum(natural, digits):
 
 def test_wrong_labels_are_wrong_and_as_many_as_asked_for():
     y = torch.arange(1000) % 10
-    labels, wrong = attribution.mislabel(y, 10, 0.2, seed=1)
+    labels, wrong = tuned_heads.mislabel(y, 10, 0.2, seed=1)
     assert wrong.sum() == 200 and torch.equal(labels != y, wrong)
     assert torch.bincount(labels[wrong], minlength=10).min() > 8  # every class is taken
     # At (C − 1)/C of wrong labels each class is as likely, whatever the truth.
     many = torch.zeros(30_000, dtype=torch.int64)
-    labels, _ = attribution.mislabel(many, 3, 2 / 3, seed=0)
+    labels, _ = tuned_heads.mislabel(many, 3, 2 / 3, seed=0)
     assert torch.bincount(labels).double().div(30_000).sub(1 / 3).abs().max() < 0.01
-    assert torch.equal(attribution.mislabel(y, 10, 0, seed=0)[0], y)
+    assert torch.equal(tuned_heads.mislabel(y, 10, 0, seed=0)[0], y)
     with pytest.raises(ValueError, match="wrong labels is 1"):
-        attribution.mislabel(y, 10, 1.5, seed=0)
+        tuned_heads.mislabel(y, 10, 1.5, seed=0)
 
 
 def test_match_rates_of_the_scores(natural, digits):
     rows = attribution.matches(natural, digits, rules=RULES, ranks=7, seeds=[0, 1], **SETTINGS)
     assert rows["subset_seed"].tolist() == [0, 0, 1, 1]
     assert rows["cutoff"].tolist() == [0, 0.05, 0, 0.05]
-    heads = attribution.tuned(natural, digits, seeds=[0, 1], **SETTINGS)
+    heads = tuned_heads.tuned(natural, digits, seeds=[0, 1], **SETTINGS)
     for one, (_, pair) in zip(heads, rows.groupby("subset_seed"), strict=True):
         for rule, (_, row) in zip(RULES, pair.iterrows(), strict=True):
             scores = head_influence(*one.train, *one.test, **rule)
@@ -100,14 +100,14 @@ def test_retraining_agrees_with_its_prediction(natural, digits):
         assert predicted.shape == actual.shape == (50, 30)
         pairs = zip(predicted, actual, strict=True)
         assert row["spearman"] == pytest.approx(np.mean([spearmanr(*pair)[0] for pair in pairs]))
-    (one,) = attribution.tuned(natural, digits, epochs=0, weight_decay=0.01, n=30, seeds=[2])
+    (one,) = tuned_heads.tuned(natural, digits, epochs=0, weight_decay=0.01, n=30, seeds=[2])
     same = one.train.y[actual.argmax(1)] == one.test.y
     assert rows["match"].tolist() == pytest.approx([same.double().mean().item()] * 2)
 
 
 def test_an_example_holds_the_scores_of_the_head_it_shows(natural, digits):
     one = attribution.example(natural, digits, damping=0.01, seeds=[2], **SETTINGS)
-    (tuned,) = attribution.tuned(natural, digits, seeds=[2], **SETTINGS)
+    (tuned,) = tuned_heads.tuned(natural, digits, seeds=[2], **SETTINGS)
     assert torch.equal(one.members, tuned.members) and torch.equal(one.test.y, digits[1].y)
     expected = head_influence(*tuned.train, *tuned.test, damping=0.01)
     torch.testing.assert_close(one.scores, expected, atol=1e-4, rtol=1e-3)
@@ -124,7 +124,7 @@ def test_rules_begin_with_those_that_are_asked_for():
 
 def test_each_rank_has_a_row():
     rows = pd.DataFrame({"source_seed": [3, 4], "by_rank": [[0.5, 0.25], [1.0, 0.0]]}, index=[7, 7])
-    found = attribution.by_rank(rows)
+    found = matching.by_rank(rows)
     assert found[["source_seed", "rank", "share"]].to_numpy().tolist() == [
         [3, 1, 0.5], [3, 2, 0.25], [4, 1, 1.0], [4, 2, 0.0],
     ]  # fmt: skip
@@ -136,7 +136,7 @@ def test_rates_are_lined_up_by_definition():
     values = {"match": range(5), "three_of_five": range(10, 15), "clean_accuracy": range(20, 25)}
     matches = pd.DataFrame({**key, **kinds, **values, "epochs": [9, 9, 9, 9, 1]})
     retrained = matches[matches["damping"] > 0].assign(match=30)
-    found = attribution.rates(
+    found = matching.rates(
         matches, retrained, matches.tail(1), epochs=9, damping=0.1, cutoff=0.05
     )
     shares = found.groupby("definition", sort=False)["share"].agg(list).to_dict()
@@ -157,7 +157,7 @@ def test_wrong_labels_are_found(natural):
     ends = rows[rows["checked"].isin([0.0, 1.0])].groupby("checked")["found"]
     assert ends.min().tolist() == ends.max().tolist() == [0, 1]
     settings = {"n": 100, "seeds": [0], "epochs": 100, "flip": 0.1}
-    (one,) = attribution.tuned(natural, faces, **settings)
+    (one,) = tuned_heads.tuned(natural, faces, **settings)
     assert torch.equal(one.train.y != faces[0].y[one.members], one.wrong)
     worst = self_influence(*one.train, damping=5e-4).argsort(descending=True)[:20]
     mine = rows[(rows["subset_seed"] == 0) & (rows["ranking"] == "self-influence")]
@@ -171,7 +171,7 @@ def test_beyond_the_head(natural, digits):
     ).to_dict("records")
     assert row["unfrozen_blocks"] == 1 and -1 <= row["spearman"] <= 1
     assert 0 <= row["match_blocks"] <= 1
-    (one,) = attribution.tuned(natural, digits, unfrozen_blocks=1, seeds=[0], **SETTINGS)
+    (one,) = tuned_heads.tuned(natural, digits, unfrozen_blocks=1, seeds=[0], **SETTINGS)
     best = head_influence(*one.train, *one.test, damping=5e-4).argmax(1)
     same = (one.train.y[best] == one.test.y).double().mean().item()
     assert row["match_head"] == pytest.approx(same, abs=0.021)
@@ -179,8 +179,8 @@ def test_beyond_the_head(natural, digits):
 
 def test_the_source_is_left_unchanged(natural, digits):
     before = [v.clone() for v in natural.state_dict().values()]
-    list(attribution.tuned(natural, digits, seeds=[0], unfrozen_blocks=1, **SETTINGS))
-    list(attribution.tuned(natural, digits, seeds=[0], n=30, epochs=0))
+    list(tuned_heads.tuned(natural, digits, seeds=[0], unfrozen_blocks=1, **SETTINGS))
+    list(tuned_heads.tuned(natural, digits, seeds=[0], n=30, epochs=0))
     assert all(map(torch.equal, natural.state_dict().values(), before))
 
 
@@ -228,4 +228,4 @@ def test_a_ladder_measures_it_over_targets_and_lengths_of_training(
 
 def test_more_images_than_there_are(natural, digits):
     with pytest.raises(ValueError, match="n is 121; allowed are 10"):
-        next(attribution.tuned(natural, digits, n=121, seeds=[0]))
+        next(tuned_heads.tuned(natural, digits, n=121, seeds=[0]))

@@ -14,6 +14,7 @@ from lib.influence import head_influence
 from lib.studies.ekfac import is_head, tail_influence
 from lib.studies.retraining import fit_to_optimum, probabilities
 from lib.training import pixels
+from lib.zoo.models import build
 
 DAMPING = 0.005
 
@@ -83,3 +84,60 @@ def test_errors(change, said):
     x, y = torch.rand(5, 4), change.get("y", torch.arange(5) % 2)
     with pytest.raises(ValueError, match=said):
         tail_influence(tail, x, y, x, torch.arange(5) % 2, damping=change.get("damping", 0.1))
+
+
+@pytest.mark.parametrize("unfrozen_blocks", [1, 2])
+def test_a_network_that_runs_whole_gives_what_its_blocks_alone_would(unfrozen_blocks):
+    model = build("timm:test_vit", 3, image_size=32).eval()
+    body = model.body
+    trunk, tail = split(model, unfrozen_blocks)
+    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(8) % 3
+    blocks = body.blocks[-unfrozen_blocks:]
+    # The same blocks as a chain of their own, on what the frozen ones below give.
+    seen = []
+    hook = blocks[0].register_forward_hook(lambda _, given, out: seen.append(given[0]))
+    with torch.no_grad():
+        below = trunk(x)
+        expected = tail(below)
+    hook.remove()
+    pool = Pooled(body)
+    chain = nn.Sequential(*blocks, pool, model.head)
+    torch.testing.assert_close(chain(seen[0]), expected)
+    found, alone = (
+        tail_influence(module, inputs, y, inputs[:3], y[:3], damping=0.01)
+        for module, inputs in ((tail, below), (chain, seen[0]))
+    )
+    torch.testing.assert_close(found, alone, rtol=1e-2, atol=1e-2 * float(alone.abs().max()))
+
+
+class Pooled(nn.Module):
+    """What timm's ViT does behind its blocks."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.norm, self.rest = body.norm, (body,)
+
+    def forward(self, x):
+        (body,) = self.rest
+        return body.forward_head(self.norm(x), pre_logits=True)
+
+
+def test_layers_of_derived_classes():
+    model = build("timm:mobilenetv3_small_050", 3).eval()
+    trunk, tail = split(model, 1)
+    x, y = torch.rand(6, 3, 32, 32), torch.arange(6) % 3
+    assert type(model.head) is not nn.Linear  # timm has one of its own
+    with torch.no_grad():
+        below = trunk(x)
+    kind = type(model.head)
+    found = tail_influence(tail, below, y, below[:2], y[:2], damping=0.01, draws=1)
+    assert found.shape == (2, 6) and found.isfinite().all() and type(model.head) is kind
+
+
+def test_layers_of_another_arithmetic_are_refused():
+    model = build("timm:test_nfnet", 3).eval()
+    trunk, tail = split(model, 1)
+    x, y = torch.rand(6, 3, 32, 32), torch.arange(6) % 3
+    with pytest.raises(ValueError, match="is a ScaledStdConv2d, whose influence EK-FAC does not"):
+        tail_influence(tail, trunk(x), y, x, y, damping=0.01)

@@ -14,6 +14,7 @@ import torch
 from lib import datasets, microcosm
 from lib.constraint import FROM_SCRATCH, MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.images import doubling
+from lib.runtime.rules import ParameterError
 from lib.studies import By, Ladder, pretrained
 from lib.studies.ladder import NETWORK
 from lib.transfer import transfer
@@ -72,6 +73,23 @@ def test_a_ladder_has_the_sources_that_its_parameters_ask_for_and_controls(sets)
     assert list(making["constraint"]) == [NATURAL, L2, NATURAL, L2]
     assert list(making["source_seed"]) == [0, 0, 1, 1]
     assert making["test_accuracy"].between(0, 1).all()
+
+
+def test_further_kinds_of_sources_are_asked_for_by_their_names(sets):
+    more = {"seeds": 1, "more_sources": "noise 0.2, ℓ2 0.1, natural until 0.1"}
+    ladder = Ladder.of(GIVEN | more, *sets)
+    noise, until = Constraint("noise", 0.2), Constraint("natural until", 0.1)
+    assert ladder.names == [NATURAL, L2, noise, until, UNTRAINED]
+    assert ladder.robust == [L2]
+    how = {"epochs": 1, "attack_steps": 1, "device": "cpu"}
+    for name in (noise, until):
+        assert same(ladder.networks[name, 0], pretrained.source(*sets, name, **how)[0])
+    rows = ladder.measure(told, label="told")  # through the text of each and back
+    assert list(rows["constraint"]) == [NATURAL, L2, noise, until, UNTRAINED]
+    with pytest.raises(ValueError, match="constraint is from scratch; allowed are natural, l2"):
+        Ladder.of(GIVEN | {"seeds": 1, "more_sources": "from scratch"}, *sets)
+    with pytest.raises(ValueError, match="more_sources are trained, and checkpoints are not"):
+        Ladder.of(GIVEN | more | {"checkpoints": "natural=small_resnet:a.pt"}, *sets)
 
 
 def test_constraints_seeds_and_controls_can_be_chosen(sets):
@@ -141,8 +159,8 @@ def test_checkpoints_that_are_no_ladder(tmp_path, sets, names, said):
 
 def test_the_robust_one_that_stands_for_the_others():
     ladder = toys(NATURAL, WIDE, L2, Constraint("l2", 0.25), LINF, UNTRAINED)
-    assert [name.eps for name in ladder.robust] == [0.1, 0.25, 0.5]
-    assert (ladder.middle.eps, ladder.strongest.eps) == (0.25, 0.5)
+    assert [name.amount for name in ladder.robust] == [0.1, 0.25, 0.5]
+    assert (ladder.middle.amount, ladder.strongest.amount) == (0.25, 0.5)
     of_linf = toys(NATURAL, Constraint("linf", 0.02), Constraint("linf", 0.01))
     assert of_linf.middle == of_linf.strongest == Constraint("linf", 0.02)
     with pytest.raises(ValueError, match="no source is robust"):
@@ -269,6 +287,16 @@ def test_it_measures_what_transfer_measures(sets):
     pd.testing.assert_frame_equal(found.drop(columns=shares), plain.drop(columns=shares))
     # Other threads add up in another order, and may exchange the two best classes of an image.
     pd.testing.assert_frame_equal(found[shares], plain[shares], rtol=0, atol=1.01 / 4)
+
+
+@pytest.mark.parametrize("rows_file", ["", "r.jsonl"])
+def test_what_is_not_finite_is_one_line_that_says_of_what(sets, tmp_path, rows_file):
+    ladder = toys(NATURAL, rows_file=str(tmp_path / rows_file) if rows_file else "")
+    call = {"n": 8, "epochs": 3, "lr": 1e20, "label": "fine-tuned"}
+    said = r"not finite; lower lr, now 1e\+20 \(constraint natural, source_seed 0, target faces\)"
+    with pytest.raises(ParameterError, match=said) as caught:
+        ladder.measure(transfer, over={"target": {"faces": sets}}, **call)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 # What is kept.

@@ -1,8 +1,11 @@
 """One table says what a chapter's parameter means and allows; a check holds it against values."""
 
 import re
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lib.networks import small_network
 from lib.runtime.rules import ParameterError
@@ -24,12 +27,18 @@ GOOD = {
     "doses": [[], [0.0, 0.1]],
     "damping": [1e-4],
     "with_ladder": [True, False],
-    "sources": ["", "natural, l2 0.5", "untrained, linf 0.0157, resnet50_l2_eps3"],
+    "sources": [
+        "",
+        "natural, l2 0.5",
+        "untrained, linf 0.0157, resnet50_l2_eps3",
+        "ℓ∞ 4/255, noise 0.1",
+    ],
     "checkpoints": [""],
     "rows_file": [""],
     "source_data": ["microcosm", "digits"],
     "l2": [[0.1, 0.25]],
     "linf": [[], [0.0157]],
+    "more_sources": ["", "noise 0.1, low-pass 0.15", "natural until 0.6,ℓ2 0.5, natural"],
     "device": ["auto", "cpu", "cuda"],
 }
 BAD = [
@@ -39,10 +48,11 @@ BAD = [
     ("unfrozen_blocks", -2, "from -1 to 1000; given -2 (int)"),
     ("n_max", 1.5, "given 1.5 (float)"),
     ("n_few", [1], "n_few[0] must be a whole number"),
-    ("n_few", [20, 20], "duplicates"),
+    ("n_few", [20, 20], "two that look alike"),
     ("lr", 0, "a number from 1e-06 to 100"),
     ("lr_factors", 3, 'as in -y "lr_factors: '),
-    ("augment", "some", "one of none, paper"),
+    ("lr_factors", [0.3, 1, 3], "lr_factors: 1 is lr itself"),
+    ("augment", "some", "one of none, crops, paper"),
     ("conflicts", " ", "text, not empty"),
     ("mapping", "no/file.csv", "there is no file 'no/file.csv'"),
     ("damping", float("nan"), "given nan"),
@@ -57,6 +67,12 @@ BAD = [
     ("l2", [], "neither empty"),
     ("l2", [0.5, "1"], "l2[1] must be a number"),
     ("linf", [2], "from 0.0001 to 1"),
+    ("l2", [0.25, 0.2500001], "two that look alike"),
+    ("linf", [0.0157, 0.015686], "linf 0.015686 and linf 0.0157 are both shown as ℓ∞ 4/255"),
+    ("more_sources", "noise", "constraint is 'noise'; allowed are natural, l2 EPS"),
+    ("more_sources", "noise 0", "noise is 0.0; allowed is a number above 0"),
+    ("more_sources", "untrained", "'untrained' is not trained; allowed are natural, l2 EPS"),
+    ("more_sources", 0.1, "more_sources"),
     ("device", "gpu", "one of auto, cpu, cuda"),
 ]
 
@@ -84,6 +100,14 @@ def test_rows_are_kept_in_a_file_of_rows_alone(tmp_path):
     file.write_text("notes of mine\n")
     with pytest.raises(ParameterError, match=r"rows_file: .* holds no rows of this book"):
         check(kernel(rows_file=str(file)))
+
+
+def test_sources_that_figures_would_call_the_same_are_refused():
+    check(kernel(linf=[0.0157], more_linf=[0.00784, 0.0157]))  # the same is one
+    with pytest.raises(ParameterError, match="both shown as ℓ∞ 4/255; give only one"):
+        check(kernel(linf=[0.0157], more_linf=[0.015686]))
+    with pytest.raises(ParameterError, match=r"both shown as ℓ2 0\.25"):
+        check(kernel(l2=[0.25], more_sources="l2 0.2500001"))
 
 
 def test_a_misspelt_name_and_one_that_no_table_knows():
@@ -123,3 +147,50 @@ def test_every_parameter_is_explained_and_guarded(name):
 def test_a_file_of_a_source_is_named_as_missing(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.pt"):
         parameters.a_source(f"resnet50:{tmp_path}/missing.pt")
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.dates(),
+    st.binary(max_size=4),
+    st.text(max_size=30),
+    st.sampled_from(
+        ["", " ", ",", "1e-3", "0x10", "~", "~nobody/x", "..", "/", "\0", "a\nb", "=", "a=b", "a:b",
+         "l2", "l2 0.5=", "natural=:", "small_resnet:x", "torchvision:resnet18:x", "timm:x:y",
+         "resnet50:\0", "x" * 5000, "ä" * 300, "\ud800", "noise 1e999", "digits,,faces", "all,all",
+         str(Path(__file__)), str(Path(__file__).parent)],
+    ),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+KINDS_OF_VALUES = st.sampled_from([str, int, float, list, bool])
+
+
+def is_accepted_or_refused_in_one_line(name, value, kind):
+    """Hold one value against its rule, as the first cell of a chapter does."""
+    try:
+        check({"__annotations__": {name: kind}, name: value})
+    except ParameterError as error:
+        assert len(str(error).splitlines()) == 1 and name in str(error)
+
+
+@given(st.sampled_from(sorted(TABLE)), VALUES, KINDS_OF_VALUES)
+@settings(max_examples=150, deadline=None)
+def test_whatever_yaml_holds_is_accepted_or_refused_in_one_line(name, value, kind):
+    is_accepted_or_refused_in_one_line(name, value, kind)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TABLE)
+@given(value=VALUES, kind=KINDS_OF_VALUES)
+@settings(max_examples=250, deadline=None)
+def test_many_values_are_accepted_or_refused_in_one_line(name, value, kind):
+    is_accepted_or_refused_in_one_line(name, value, kind)

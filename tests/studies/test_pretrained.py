@@ -76,18 +76,21 @@ def test_a_source_is_trained_once(sets, cache, monkeypatch):
     assert again.blocks[1].conv1.weight.stride() == model.blocks[1].conv1.weight.stride()
 
 
-@pytest.mark.parametrize("constraint", [NATURAL, L2, Constraint("linf", 0.02)], ids=str)
+@pytest.mark.parametrize(
+    "constraint", [NATURAL, L2, Constraint("linf", 0.02), Constraint("noise", 0.1)], ids=str
+)
 def test_a_source_is_what_its_parameters_say(sets, constraint):
     settings = {"attack_steps": 2, "seed": 3, "lr": 0.1, "batch_size": 20}
     model, record = source(sets, constraint=constraint, **settings)
     twin = models.build("small_resnet", 10, seed=3, width=2)
-    (row,) = training.fit(twin, sets[0], epochs=1, ball=constraint.ball, **settings)
+    shown = constraint.ball or constraint.kind
+    (row,) = training.fit(twin, sets[0], epochs=1, ball=shown, **settings)
     assert same(weights(model), weights(twin))
     assert record["train_accuracy"] == row["accuracy"] and record["seconds"] > 0
     assert record["test_accuracy"] == training.accuracy(twin, sets[1])
     assert record["parameters"] == {
-        "constraint": constraint.norm, "eps": constraint.eps, "epochs": 1, "arch": "small_resnet",
-        "width": 2, **settings,
+        "constraint": constraint.name, "amount": constraint.amount, "epochs": 1, "width": 2,
+        "arch": "small_resnet", "label_smoothing": 0.0, "augment": "none", **settings,
     }  # fmt: skip
 
 
@@ -134,7 +137,8 @@ def test_whatever_determines_a_source_gives_it_a_file_of_its_own(sets, cache, mo
     others = [
         {"constraint": Constraint("linf", 0.1)}, {"constraint": Constraint("l2", 0.11)},
         {"seed": 1}, {"epochs": 2}, {"attack_steps": 2}, {"width": 3}, {"lr": 0.21},
-        {"batch_size": 63}, {"constraint": NATURAL},
+        {"batch_size": 63}, {"constraint": NATURAL}, {"constraint": Constraint("noise", 0.1)},
+        {"label_smoothing": 0.1}, {"augment": "crops"},
     ]  # fmt: skip
 
     def another(asked, reason):
@@ -159,21 +163,25 @@ def test_the_code_that_counts_is_that_which_trains(sets, monkeypatch):
     monkeypatch.setattr(pretrained.fingerprint, "code", lambda *m: asked.append(m) or real(*m))
     source(sets)
     source(sets, arch="torchvision:mobilenet_v2", width=None, epochs=0)
+    source(sets, constraint=Constraint("noise", 0.1), epochs=0)
     assert asked == [
         ("training", "zoo.models"),
         ("training", "zoo.models", "zoo.torchvision_nets"),
+        ("training", "zoo.models", "kinds"),
     ]
 
 
 def test_an_edit_of_what_determines_no_weight_trains_nothing_anew(tmp_path):
-    small, large = (pretrained._modules(arch) for arch in ("small_resnet", "torchvision:vgg16_bn"))
+    small, large = (
+        pretrained._modules(arch, L2) for arch in ("small_resnet", "torchvision:vgg16_bn")
+    )
 
     def code(modules):
         return pretrained.fingerprint.code(*modules, folder=tmp_path / "lib")
 
     for name, trained_anew in (
         ("attacks", [small, large]), ("zoo/torchvision_nets", [large]), ("zoo/timm_nets", []),
-        ("runtime/parallel", []), ("studies/pretrained", []), ("microcosm", []),
+        ("runtime/parallel", []), ("studies/pretrained", []), ("microcosm", []), ("kinds", []),
     ):  # fmt: skip
         shutil.copytree(pretrained.fingerprint.HERE, tmp_path / "lib")
         before = code(small), code(large)
@@ -386,6 +394,26 @@ def test_the_callers_threads_do_not_count(sets, cache, monkeypatch):
     assert same(*found)
 
 
+def test_the_callers_threads_do_not_count_for_the_untrained_control(sets):
+    # Seventeen images a class at a width where sums are shared out among threads.
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(weights(pretrained.untrained(sets[0], width=16, device="cpu")))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert same(found[0], found[1]) and same(found[0], found[2])
+
+
+def test_an_untrained_control_is_measured_on_no_batch_of_one_image():
+    # At 32 pixels a ResNet-18 ends in one value a channel, which BatchNorm cannot average over.
+    images = microcosm.draw(training.BATCH + 1, 0)
+    control = pretrained.untrained(images, arch="torchvision:resnet18", device="cpu")
+    assert all(v.isfinite().all() for v in control.state_dict().values())
+
+
 def test_whole_numbers_are_numbers(sets, cache):
     source(sets, constraint=Constraint("l2", 1))
     source(sets, constraint=Constraint("l2", 1.0))
@@ -396,6 +424,7 @@ def test_whole_numbers_are_numbers(sets, cache):
     ("arguments", "said"),
     [
         ({"constraint": Constraint("l1")}, "constraint is l1; allowed are natural, l2 EPS"),
+        ({"augment": "colours"}, "augment is 'colours'"),
         ({"constraint": UNTRAINED}, "constraint is untrained; allowed are natural, l2 EPS"),
         ({"arch": "vgg"}, "arch is 'vgg'"),
         ({"epochs": -1}, "epochs is -1"),

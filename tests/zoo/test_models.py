@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from lib.zoo import models
+from lib.zoo import names
 from lib.zoo.models import build
 
 
@@ -35,19 +35,19 @@ def test_errors(arguments, said):
 
 
 def test_names_mean_one_library_each():
-    assert models.locate("resnet18") == ("small", "resnet18")
-    assert models.locate("torchvision:resnet18") == ("torchvision", "resnet18")
-    assert models.locate("resnet50") == models.locate("torchvision:resnet50")
-    assert models.locate("timm:resnet18") == ("timm", "resnet18")
-    assert models.locate("resnet26") == ("timm", "resnet26")
+    assert names.locate("resnet18") == ("small", "resnet18")
+    assert names.locate("torchvision:resnet18") == ("torchvision", "resnet18")
+    assert names.locate("resnet50") == names.locate("torchvision:resnet50")
+    assert names.locate("timm:resnet18") == ("timm", "resnet18")
+    assert names.locate("resnet26") == ("timm", "resnet26")
     stems = [build(arch, 2).blocks[0][0] for arch in ("resnet18", "torchvision:resnet18")]
     assert [(s.kernel_size, s.stride) for s in stems] == [((3, 3), (1, 1)), ((7, 7), (2, 2))]
 
 
 def test_the_library_that_decides_the_weights_is_named():
-    assert models.versions("resnet18") == []
-    assert models.versions("resnet50") == [f"torchvision {metadata.version('torchvision')}"]
-    assert models.versions("timm:resnet50") == [f"timm {timm.__version__}"]
+    assert names.versions("resnet18") == []
+    assert names.versions("resnet50") == [f"torchvision {metadata.version('torchvision')}"]
+    assert names.versions("timm:resnet50") == [f"timm {timm.__version__}"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,11 @@ import collections
 import contextlib
 import io
 import pickle
+import struct
+import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from forge import Calls, Named, Pickler, write
 
 from lib.zoo import pickles, weights
 
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = {"fc.weight": torch.arange(6.0).view(2, 3), "fc.bias": torch.tensor([1.0, 2.0])}
 # In protocol 0 the place of a tensor is text, and torch.save's files cannot be read by anyone.
 FORMATS = [(True, 2), (True, 4), (False, 1), (False, 2), (False, 3), (False, 5)]
@@ -152,7 +157,92 @@ def test_an_unknown_object_takes_whatever_is_done_to_it():
     assert not hasattr(inert, "anything") and {inert: 1}
 
 
-def test_a_place_that_would_fill_memory_is_refused():
-    raw = b"\x80\x02K\x01r\xff\xff\xff\xff."
-    with pytest.raises(ValueError, match="keeps an object at place 4294967295"):
-        pickles.Unpickler(io.BytesIO(raw))
+def name(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+STORED = name("0")
+
+
+def tensor(size=b"K\x02\x85", stride=b"K\x01\x85", key=STORED, count=b"K\x02"):
+    """A tensor as a pickle describes it, each part as operations."""
+    storage = b"(" + name("storage") + b"ctorch\nFloatStorage\n" + key + name("cpu") + count
+    view = b"(" + storage + b"tQK\0" + size + stride + b"\x89ccollections\nOrderedDict\n)Rt"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + view + b"R"
+
+
+DOUBLED = b")" + b"2\x86" * 100  # tuples in tuples: 2^100 leaves for whoever walks over them
+
+
+def hostile(scale):
+    """Pickles that cost whoever believes them minutes, or all memory, or the process."""
+    huge = b"\x8b" + struct.pack("<i", 24 * scale) + b"\x7f" * 24 * scale
+    many = b"N" * scale
+    again = b"0cx\ny\nh\0R" * scale
+    return {
+        "doubled key": b"}" + DOUBLED + b"Ns",
+        "doubled key of an ordered dict": b"ccollections\nOrderedDict\n]("
+        + DOUBLED
+        + b"N\x86e\x85R",
+        "doubled element of a set": b"\x8f(" + DOUBLED + b"\x90",
+        "doubled element of a frozen set": b"(" + DOUBLED + b"\x91",
+        "doubled size": b"}" + name("a") + tensor(size=DOUBLED) + b"s",
+        "doubled stride": b"}" + name("a") + tensor(stride=DOUBLED) + b"s",
+        "doubled key of a storage": b"}" + name("a") + tensor(key=DOUBLED) + b"s",
+        "doubled id": DOUBLED + b"Q",
+        "doubled function": DOUBLED + b")R",
+        "doubled state": b"}" + DOUBLED + b"b",
+        "huge size": b"}" + name("a") + tensor(size=huge + b"\x85") + b"s",
+        "huge count": b"}" + name("a") + tensor(count=huge) + b"s",
+        "huge key": b"}" + huge + b"q\0Ns" + b"h\0Ns" * scale,
+        "long name": b"}" + name("a" * scale) + b"Ns",
+        "nothing, again and again": b"N0" * 50 * scale,
+        "a long list as argument": b"](" + many + b"e\x85q\0" + again,
+        "a long shape": b"](" + many + b"e\x85q\0" + again.replace(b"x\ny", b"torch\nSize"),
+        "long arguments": b"(" + many + b"tq\0" + again,
+        "deep tuples": b")" + b"\x85" * scale,
+        "deep tuples as a key": b"}" + b")" + b"\x85" * scale + b"Ns",
+        "deep lists": b"]" * scale + b"a" * (scale - 1),
+        "deep dicts": (b"}" + name("a")) * scale + b"N" + b"s" * scale,
+        "a dict that holds itself": b"}q\0" + b"".join(name(str(i)) + b"h\0s" for i in range(300)),
+        "a place out of reach": b"K\x01r\xff\xff\xff\xff",
+        "bytes that are not there": b"\x8e" + struct.pack("<Q", 2**40),
+        "an array that is not there": b"\x96" + struct.pack("<Q", 2**34),
+        "a text that is not there": b"\x8d" + struct.pack("<Q", 2**34),
+    }
+
+
+READER = """
+import resource, sys
+from lib.zoo import weights
+def memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    before = memory()
+    try:
+        weights.read(path)
+        said = "read"
+    except ValueError as error:
+        said = str(error).replace(chr(10), "<new line>")
+    print(memory() - before, said)
+"""
+
+
+@pytest.mark.parametrize("scale", [20_000, pytest.param(500_000, marks=pytest.mark.long)])
+def test_no_pickle_makes_the_reader_hang_grow_or_fall(scale, tmp_path):
+    paths = []
+    for number, raw in enumerate(hostile(scale).values()):
+        paths.append(tmp_path / f"{number}.pt")
+        with zipfile.ZipFile(paths[-1], "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\x04" + raw + b".")
+    paths.append(tmp_path / "views.pt")
+    shared = torch.zeros(1_000_000)
+    torch.save({str(i): shared[i:] for i in range(1500)}, paths[-1])
+    call = [sys.executable, "-c", READER, *map(str, paths)]
+    out = subprocess.run(call, capture_output=True, text=True, timeout=250, cwd=ROOT)
+    assert out.returncode == 0, out.stderr[-500:]
+    unit = 1 if sys.platform == "darwin" else 1024
+    for path, line in zip(paths, out.stdout.splitlines(), strict=True):
+        grown, said = line.split(" ", 1)
+        assert said.startswith(f"{path} ") and len(said) < 400 and "<new line>" not in said
+        assert int(grown) * unit < 1.5e9, path

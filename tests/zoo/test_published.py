@@ -3,11 +3,13 @@ import sys
 import types
 
 import pytest
+import safetensors.torch
 import torch
 
 from lib.constraint import NATURAL, Constraint
 from lib.zoo import published
-from lib.zoo.models import build, locate
+from lib.zoo.models import build
+from lib.zoo.names import locate
 
 NAMES = published.published()
 
@@ -60,7 +62,11 @@ def test_a_published_file_that_lies_here(folder):
     assert record == {
         "arch": "torchvision:resnet18",
         "file": path.name,
+        "entry": "",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "mean": pytest.approx([0.485, 0.456, 0.406]),
+        "std": pytest.approx([0.229, 0.224, 0.225]),
+        "normalisation": "in the file",
     }
 
 
@@ -104,7 +110,7 @@ def test_errors(source, error, said):
 
 def test_weights_without_a_head(tmp_path):
     torch.save({"a": torch.rand(3)}, tmp_path / "x")
-    with pytest.raises(ValueError, match="x has no weights of a linear layer"):
+    with pytest.raises(ValueError, match="x does not fit the network: it lacks blocks"):
         published.network(f"small_resnet:{tmp_path / 'x'}")
 
 
@@ -174,14 +180,16 @@ def test_networks_with_their_constraints(folder, tmp_path):
     assert same(networks[2][1], mine)
     for name in names:
         published.check(name)
-    with pytest.raises(ValueError, match="is not known; write natural=torchvision:resnet18:"):
+    with pytest.raises(
+        ValueError, match="is not known; write it before, as in natural=torchvision:r"
+    ):
         published.constrained([source])
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("l1 3=resnet50_l2_eps3", "constraint is 'l1 3'; allowed are natural, l2 EPS and linf"),
+        ("l1 3=resnet50_l2_eps3", "constraint is 'l1 3'; allowed are natural, l2 EPS, linf"),
         ("natural=resnet18:nowhere.pt", "there is no file nowhere.pt"),
         ("resnet18:a=b/nowhere.pt", "there is no file a=b/nowhere.pt"),
         ("resnet50_l2_eps2", "source is 'resnet50_l2_eps2'; allowed are ARCH:PATH and"),
@@ -192,3 +200,127 @@ def test_names_that_are_refused(name, said):
     with pytest.raises(ValueError, match=said) as caught:
         published.check(name)
     assert "\n" not in str(caught.value)
+
+
+def write(path, arch, classes=4, seed=5, **settings):
+    """A file of a network's weights, named as its library names them; returns the network."""
+    model = build(arch, classes, seed=seed, **settings).eval()
+    weights = model.state_dict()
+    torch.save({name: weights[key] for name, key in model.names.items()} or weights, path)
+    return model
+
+
+def test_the_head_is_found_by_its_name(tmp_path):
+    path = tmp_path / "x.safetensors"
+    model = build("timm:test_convnext", 4, seed=5).eval()
+    ours = model.state_dict()
+    weights = {name: ours[key].contiguous() for name, key in model.names.items()}
+    safetensors.torch.save_file(dict(sorted(weights.items())), path)
+    matrices = [name for name, value in sorted(weights.items()) if value.ndim == 2]
+    assert matrices[-1] != "head.fc.weight"  # the last matrix of the file is none of the head
+    found, _, _ = published.network(f"timm:test_convnext@half:{path}")
+    x = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(found(x), model(x))
+
+
+def test_an_entry_is_chosen_wherever_a_path_is_taken(tmp_path):
+    path = tmp_path / "run=1, seed=2.pt"
+    one, two = (build("small_resnet", 4, seed=seed).eval() for seed in (1, 2))
+    torch.save({"state_dict": one.state_dict(), "state_dict_ema": two.state_dict()}, path)
+    source = f"small_resnet:{path}"
+    with pytest.raises(ValueError, match=r"PATH#state_dict, PATH#state_dict_ema$"):
+        published.network(source)
+    names = f"natural={source}#state_dict, l2 3={source}#state_dict_ema"
+    assert published.listed(names) == [
+        f"natural={source}#state_dict",
+        f"l2 3={source}#state_dict_ema",
+    ]
+    networks = published.constrained(published.listed(names))
+    assert all(same(*pair) for pair in zip([m for _, m, _ in networks], [one, two], strict=True))
+    assert [record["entry"] for _, _, record in networks] == ["state_dict", "state_dict_ema"]
+    published.check(f"natural={source}#state_dict")
+    published.check_file(f"{source}#state_dict")
+    with pytest.raises(ValueError, match=r"there is no file .*other.pt "):
+        published.check_file(f"small_resnet:{tmp_path}/other.pt#state_dict")
+
+
+def test_commas_and_signs_in_paths(tmp_path):
+    paths = [tmp_path / name for name in ("a,b.pt", "epoch=9-step=1000.ckpt", "c, d,e=f:g.pt")]
+    for path in paths:
+        write(path, "small_resnet")
+    names = [f"small_resnet:{path}" for path in paths]
+    names = [names[0], f"l2 3={names[1]}", f"natural={names[2]}", "resnet18_l2_eps3"]
+    assert published.listed(", ".join(names)) == names
+    assert published.listed(" a ,, b,") == ["a", "b"] and published.listed("") == []
+    for name in names[:3]:
+        published.check(name)
+    found = published.constrained(names[1:3])
+    assert [constraint for constraint, _, _ in found] == [Constraint("l2", 3.0), NATURAL]
+
+
+@pytest.mark.parametrize(
+    ("arch", "meant"),
+    [
+        ("resnet18", "torchvision:resnet18"),
+        ("torchvision:resnet18", "resnet18"),
+        ("timm:resnet18", "resnet18"),
+    ],
+)
+def test_the_other_network_of_a_name_is_named(arch, meant, tmp_path):
+    write(tmp_path / "x", meant)
+    with pytest.raises(ValueError, match=f"; did you mean {meant}:{tmp_path / 'x'}\\?$") as caught:
+        published.network(f"{arch}:{tmp_path / 'x'}")
+    assert "\n" not in str(caught.value)
+    write(tmp_path / "y", "small_resnet")
+    with pytest.raises(ValueError, match=r"build the architecture it was saved from$"):
+        published.network(f"{arch}:{tmp_path / 'y'}")
+
+
+def test_a_vit_has_a_size(tmp_path):
+    path = tmp_path / "x"
+    model = write(path, "timm:test_vit", image_size=96)
+    with pytest.raises(ValueError, match=f"did you mean timm:test_vit@96:{path}\\?$"):
+        published.network(f"timm:test_vit:{path}")
+    found, _, record = published.network(f"timm:test_vit@96@half:{path}")
+    assert found.image_size == 96 and record["arch"] == "timm:test_vit@96@half"
+    x = torch.rand(2, 3, 96, 96)
+    torch.testing.assert_close(found(x), model(x))
+    with pytest.raises(
+        ValueError, match="takes images of 96 pixels a side, and these have 32; set"
+    ):
+        found(torch.rand(1, 3, 32, 32))
+    names = [f"natural=timm:test_vit@96@half:{path}"]
+    assert len(published.constrained(names, image_size=96)) == 1
+    with pytest.raises(ValueError, match="takes images of 96 pixels a side only, not 32; set imag"):
+        published.constrained(names, image_size=32)
+    assert build("timm:test_resnet", 2).image_size is None
+
+
+def test_the_normalisation_is_stated_or_assumed_and_recorded(tmp_path):
+    path = tmp_path / "x"
+    write(path, "timm:test_vit")
+    with pytest.warns(UserWarning, match=r"assumed is timm's mean 0.5 and deviation 0.5; to state"):
+        _, _, record = published.network(f"timm:test_vit:{path}")
+    assert (record["normalisation"], record["mean"]) == ("assumed", [0.5] * 3)
+    found, _, record = published.network(f"timm:test_vit@imagenet:{path}")
+    assert record["normalisation"] == "stated"
+    assert record["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    assert record["std"] == pytest.approx([0.229, 0.224, 0.225])
+    x = torch.rand(1, 3, 1, 1)
+    expected = (x.flatten() - torch.tensor(record["mean"])) / torch.tensor(record["std"])
+    torch.testing.assert_close(found.normalise(x).flatten(), expected)
+    _, _, record = published.network(f"timm:test_vit@0.1 0.2 0.3/0.5:{path}")
+    assert record["mean"] == pytest.approx([0.1, 0.2, 0.3]) and record["std"] == [0.5]
+    write(path, "timm:test_resnet.r160_in1k")  # the tag says what it expects
+    assert published.network(f"timm:test_resnet.r160_in1k:{path}")[2]["normalisation"] == "assumed"
+    write(path, "small_resnet")
+    assert published.network(f"small_resnet@none:{path}")[2]["mean"] == [0.0]
+
+
+@pytest.mark.parametrize("stated", ["", "x", "0", "12345", "0.5", "1 2/3", "0.5/0", "nan/1", "2/1"])
+def test_statements_that_say_nothing(stated):
+    with pytest.raises(ValueError, match="allowed ") as caught:
+        build(f"small_resnet@{stated}", 3)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="small_resnet@32 has no setting image_size"):
+        build("small_resnet@32", 3)

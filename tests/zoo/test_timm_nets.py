@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from lib import freezing
 from lib.attacks import Linf, pgd
+from lib.constraint import NATURAL
 from lib.runtime import fingerprint
 from lib.studies import pretrained
 from lib.transfer import transfer
@@ -287,7 +288,7 @@ def test_an_edit_here_retrains_no_source_but_those_of_timm(tmp_path):
         edited.write("EDITED = True\n")
 
     def same(arch):
-        modules = pretrained._modules(arch)
+        modules = pretrained._modules(arch, NATURAL)
         return fingerprint.code(*modules) == fingerprint.code(*modules, folder=copied)
 
     assert same("small_resnet") and same("torchvision:resnet18")

@@ -1,0 +1,103 @@
+"""What a saved network says of the images of a folder: a row each, as soon as it is known."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import torch
+from torch import nn
+
+from lib.datasets.reading import read_image, shown
+from lib.datasets.walk import LeftOut, files_below
+from lib.training import pixels
+
+BATCH = 100
+"""Images in memory at a time."""
+DEPTH = (0.0, 65_535.0)
+"""What becomes black and white in a grey image of 16 bits, where no image that trained was one."""
+
+
+class Row(NamedTuple):
+    """What is said of an image.
+
+    file: within the folder. answer, probability: its class and how sure that is, 0 to 1; or of both
+    nothing, and error says why.
+    """
+
+    file: str
+    answer: str = ""
+    probability: float | None = None
+    error: str = ""
+
+
+def predict(
+    network: nn.Module, about: Mapping, folder: str | Path, left: LeftOut | None = None
+) -> Iterator[Row]:
+    """Classify all images in a folder and the folders in it.
+
+    network, about: as `lib.advisor.exported.load` returns them. left: counts what is left out.
+
+    Yields Rows, sorted by file; of an image that cannot be read, or whose answer is not finite, the
+    Row has an error. Raises ValueError, before the first of them, where there is no folder, or no
+    image in it.
+    """
+    root, left = Path(folder).expanduser(), left or LeftOut()
+    paths = [file.path for file in files_below(root, left)] if root.is_dir() else []
+    if not paths:
+        held = f" (but {left.by_suffix()})" if left.suffixes else ""
+        raise ValueError(
+            f"there is no folder of images {str(folder)!r}{held} (looked in {Path.cwd()})"
+        )
+    return _rows(network, about, root, paths)
+
+
+def write(rows: Iterable[Row], out: TextIO) -> int:
+    """Write rows as CSV, each flushed as it comes, and return how many have an error."""
+    table, wrong = csv.writer(out, lineterminator="\n"), 0
+    table.writerow(["file", "class", "probability", "error"])
+    for row in rows:
+        sure = "" if row.probability is None else f"{row.probability:.4f}"
+        table.writerow([row.file, row.answer, sure, row.error])
+        out.flush()
+        wrong += bool(row.error)
+    return wrong
+
+
+def check(out: Path) -> None:
+    """Raise ValueError unless rows can be written to a path: a .csv file in a folder that is there.
+
+    So a mistyped command cannot overwrite a network or a picture.
+    """
+    if out.suffix != ".csv":
+        raise ValueError(f"--out is {out.name}; call it {out.stem}.csv")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"there is no folder for the file {out}; make it, or name another file")
+
+
+def _rows(network, about, root, paths):
+    """Yield the Rows of image files, batch by batch."""
+    depth = tuple(about.get("depth", DEPTH))
+    for start in range(0, len(paths), BATCH):
+        read, errors = {}, {}
+        for path in paths[start : start + BATCH]:
+            try:
+                read[path] = read_image(path, about["size"], depth)
+            except ValueError as error:
+                errors[path] = str(error)
+        said = dict(zip(read, _probabilities(network, list(read.values())), strict=True))
+        for path in paths[start : start + BATCH]:
+            name = shown(Path(path).relative_to(root).as_posix())
+            if path in errors:
+                yield Row(name, error=errors[path])
+            elif not said[path].isfinite().all():
+                yield Row(name, error="the network's answer is not finite")
+            else:
+                sure, answer = said[path].max(0)
+                yield Row(name, about["classes"][answer], float(sure))
+
+
+@torch.no_grad()
+def _probabilities(network, images):
+    """Return the probabilities (N, C) of N images, uint8 (3, H, W) each; N may be 0."""
+    return network(pixels(torch.stack(images))).softmax(1) if images else images

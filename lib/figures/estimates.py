@@ -1,0 +1,124 @@
+"""Numbers with their intervals, which write themselves, and the rows they are found in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+NOTHING = "no difference can be told"
+"""What the 95 % interval of a difference tells where it holds 0."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval, which writes itself.
+
+    mean, low, high: in `unit`; low and high are NaN where there is one draw. unit: "points", "%"
+    or "". signed: whether it is a difference. digits: after the point.
+
+    As text: +4.2 points (95 % interval +1.0 to +7.4). With the format `short`: +4.2 [+1.0, +7.4];
+    with `mean`: +4.2 points.
+    """
+
+    mean: float
+    low: float
+    high: float
+    unit: str = "points"
+    signed: bool = True
+    digits: int = 1
+
+    @classmethod
+    def of(cls, values: Iterable[float], unit: str, **how) -> "Estimate":
+        """Make one of mean, low and high, where "points" and "%" mean that they are shares.
+
+        how: signed and digits, if not as is usual for the unit.
+        """
+        scale, digits = (100, 1) if unit else (1, 2)
+        usual: dict = {"unit": unit, "signed": unit == "points", "digits": digits}
+        mean, low, high = (scale * value for value in values)
+        return cls(mean, low, high, **usual | how)
+
+    @property
+    def verdict(self) -> str:
+        """What the interval of a difference tells: ahead, behind, or that nothing can be told."""
+        return verdict(self.low, self.high)
+
+    def __str__(self) -> str:
+        return format(self, "")
+
+    def __format__(self, spec: str) -> str:
+        if spec not in ("", "mean", "short"):
+            raise ValueError(f"the format is {spec!r}; allowed are mean and short, or none")
+        if np.isnan(self.mean):
+            return "unknown"
+        how = f"{'+' * self.signed}.{self.digits}f"
+        values = (round(float(v), self.digits) + 0 for v in (self.mean, self.low, self.high))
+        mean, low, high = (format(value, how) for value in values)  # + 0: no −0.0
+        known, unit = not np.isnan(self.low), f" {self.unit}" * bool(self.unit)
+        if spec == "mean":
+            return mean + unit
+        if spec == "short":
+            return f"{mean} [{low}, {high}]" if known else mean
+        interval = f"95 % interval {low} to {high}" if known else "without an interval"
+        return f"{mean}{unit} ({interval})"
+
+
+def row(frame: pd.DataFrame, **key) -> pd.Series:
+    """Return the one row of a frame whose columns have these values.
+
+    Raises KeyError, naming the key, where there is none, or more than one.
+    """
+    chosen = where(frame, **key)
+    if len(chosen) != 1:
+        named = ", ".join(f"{column} {value}" for column, value in key.items())
+        raise KeyError(f"{len(chosen)} rows with {named}; a sentence needs one")
+    return chosen.iloc[0]
+
+
+def where(frame: pd.DataFrame, **key) -> pd.DataFrame:
+    """Choose the rows whose columns have these values; a frame without rows may lack columns."""
+    for column, value in key.items() if len(frame) else ():
+        frame = frame[np.array([v == value for v in frame[column]], dtype=bool)]
+    return frame
+
+
+def points(frame: pd.DataFrame, *, otherwise: str | None = None, **key) -> Estimate | str:
+    """Return a difference of shares in points of percent, of a row as `lib.stats.paired` has it.
+
+    key: as in `row`. otherwise: what to say where that row is missing; without it a KeyError.
+    """
+    return _estimate(frame, otherwise, key, "points")
+
+
+def percent(frame: pd.DataFrame, *, otherwise: str | None = None, **key) -> Estimate | str:
+    """Return a share in percent, of a row as `lib.stats.summary` has it; else as `points`."""
+    return _estimate(frame, otherwise, key, "%")
+
+
+def plain(
+    frame: pd.DataFrame,
+    *,
+    otherwise: str | None = None,
+    digits: int = 2,
+    signed: bool = False,
+    **key,
+) -> Estimate | str:
+    """Return a number without a unit, as a correlation. The rest: as in `points`."""
+    return _estimate(frame, otherwise, key, "", signed=signed, digits=digits)
+
+
+def _estimate(frame, otherwise, key, unit, **how):
+    if otherwise is not None and not len(where(frame, **key)):
+        return otherwise
+    return Estimate.of(row(frame, **key)[["mean", "low", "high"]], unit, **how)
+
+
+def verdict(low: float, high: float, words: tuple[str, str] = ("ahead", "behind")) -> str:
+    """Say what a 95 % interval of a difference tells: ahead, behind, or nothing.
+
+    words: for differences above and below 0, such as higher and lower.
+    """
+    if np.isnan(low) or low <= 0 <= high:
+        return NOTHING
+    return words[0] if low > 0 else words[1]
