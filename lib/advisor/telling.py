@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-SECONDS = 10
+SECONDS = 30
 """Between two lines in a file."""
 
 

@@ -26,7 +26,7 @@ def of_file(file: Path) -> str:
 
 def no_classes(folder: Path) -> str:
     """Say why a folder without class folders is none of a set, and what to do."""
-    held = [entry.name for entry in entries(folder) if not entry.is_dir()]
+    held = [entry.name for entry in entries(folder) if not LeftOut().skips(entry.name)]
     expected = "expected one folder of images for each class"
     if images := sum(map(is_image, held)):
         return (
@@ -35,6 +35,8 @@ def no_classes(folder: Path) -> str:
         )
     if archives := [name for name in held if name.lower().endswith(ARCHIVES)]:
         return f"the folder {shown(folder)} holds the archive {shown(archives[0])}; unpack it first"
+    if held:
+        return f"the folder {shown(folder)} holds {some(held)} but no class folders; {expected}"
     return f"the folder {shown(folder)} is empty; {expected}"
 
 

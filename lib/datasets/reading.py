@@ -56,9 +56,10 @@ class Unreadable(ValueError):
         self.failures = failures
 
     def __str__(self):
-        texts = [f"{shown(file)} ({reason})" for file, reason in self.failures[:10]]
         if len(self.failures) == 1:
-            return texts[0].replace(" (", " cannot be read as an image (", 1)
+            ((file, reason),) = self.failures
+            return f"{shown(file)} cannot be read as an image ({reason})"
+        texts = [f"{shown(file)} ({reason})" for file, reason in self.failures[:10]]
         more = ", …" * (len(self.failures) > 10)
         return f"{len(self.failures)} files cannot be read as an image: {', '.join(texts)}{more}"
 
@@ -102,20 +103,8 @@ def read_image(file: str | Path, size: int, depth: Depth | None = None) -> torch
     Raises Unreadable, naming the file, where it is no regular file, too large, of another format or
     damaged, or where a pixel is not finite.
     """
-    try:
-        with _opened(file) as image:
-            large = image.width * image.height > LARGE
-            if large:
-                image.draft(None, (8 * size, 8 * size))  # has an effect on a JPEG alone
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(
-                    f"it has {image.width:,} × {image.height:,} pixels; "
-                    f"allowed are {MOST_PIXELS:,}, so scale it down"
-                )
-            with _one_large if large else contextlib.nullcontext():
-                return _scaled(_to_rgb(_square(_upright(image)), depth), size)
-    except Exception as error:  # a damaged file makes Pillow's plugins raise anything
-        raise Unreadable((str(file), _reason(error))) from None
+    with _opened(file, size) as image:
+        return _scaled(_to_rgb(_square(_upright(image)), depth), size)
 
 
 def extremes(file: str | Path) -> Depth:
@@ -123,12 +112,19 @@ def extremes(file: str | Path) -> Depth:
 
     Raises Unreadable as `read_image` does.
     """
-    try:
-        with _opened(file) as image, _one_large:
-            deep = np.asarray(image)
-            return float(deep.min()), float(deep.max())
-    except Exception as error:
-        raise Unreadable((str(file), _reason(error))) from None
+    with _opened(file) as image:
+        deep = np.asarray(image)
+        return float(deep.min()), float(deep.max())
+
+
+def mode_of(file: str | Path) -> tuple[str, int]:
+    """Return an image's mode, and how many bits of a channel a TIFF says it holds; else 8.
+
+    Raises Unreadable as `read_image` does.
+    """
+    with _opened(file) as image:
+        bits = getattr(image, "tag_v2", {}).get(258, 8)
+        return image.mode, int(max(bits) if isinstance(bits, tuple) else bits)
 
 
 def fit(x: torch.Tensor, size: int) -> torch.Tensor:
@@ -140,27 +136,31 @@ def fit(x: torch.Tensor, size: int) -> torch.Tensor:
     return resize(square, [size, size], antialias=True)
 
 
-def mode_of(file: str | Path) -> tuple[str, int]:
-    """Return an image's mode, and how many bits of a channel its file holds, 8 where none says.
+@contextlib.contextmanager
+def _opened(file, size=0):
+    """Open an image by its content; what then goes wrong is Unreadable.
 
-    Raises Unreadable as `read_image` does.
+    size: to which it will be scaled, or 0 where each pixel counts.
     """
     try:
-        with _opened(file) as image:
-            bits = getattr(image, "tag_v2", {}).get(258, 8)  # BitsPerSample of a TIFF
-            return image.mode, max(bits) if isinstance(bits, tuple) else bits
-    except Exception as error:
+        at = os.stat(file)  # noqa: PTH116 (to make Paths of many files takes longer)
+        if not stat.S_ISREG(at.st_mode):
+            raise ValueError("it is no regular file")
+        if at.st_size > MOST_BYTES:
+            raise ValueError(f"it has {at.st_size:,} bytes; allowed are {MOST_BYTES:,}")
+        with Image.open(file, formats=formats()) as image:
+            large = image.width * image.height > LARGE
+            if large and size:
+                image.draft(None, (8 * size, 8 * size))  # has an effect on a JPEG alone
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(
+                    f"it has {image.width:,} × {image.height:,} pixels; "
+                    f"allowed are {MOST_PIXELS:,}, so scale it down"
+                )
+            with _one_large if large else contextlib.nullcontext():
+                yield image
+    except Exception as error:  # a damaged file makes Pillow's plugins raise anything
         raise Unreadable((str(file), _reason(error))) from None
-
-
-def _opened(file):
-    """Open an image by its content; nothing of it is decoded yet."""
-    at = os.stat(file)  # noqa: PTH116 (to make Paths of many files takes longer)
-    if not stat.S_ISREG(at.st_mode):
-        raise ValueError("it is no regular file")
-    if at.st_size > MOST_BYTES:
-        raise ValueError(f"it has {at.st_size:,} bytes; allowed are {MOST_BYTES:,}")
-    return Image.open(file, formats=formats())
 
 
 def _upright(image):

@@ -73,8 +73,8 @@ def network(source: str) -> tuple[nn.Module, Constraint | None, dict]:
     locate(arch)
     file, entry = located(path)
     _, constraint = models.get(file.stem, (None, None))
-    model = build(arch, 2)
-    assumed = model.normalise.mean
+    model, (_, stated) = build(arch, 2), divide(arch)
+    built = model.normalise.mean
     try:
         load_into(model, path, any_classes=True)
     except ValueError as error:
@@ -82,8 +82,11 @@ def network(source: str) -> tuple[nn.Module, Constraint | None, dict]:
         raise ValueError(f"{error}{near and f'; did you mean {near}:{path}?'}") from None
     record = {"arch": arch, "file": file.name, "entry": entry, "sha256": _sha256(file)}
     mean, std = (v.flatten().tolist() for v in (model.normalise.mean, model.normalise.std))
-    said = "stated" if divide(arch)[1].normalisation else "assumed"
-    said = said if model.normalise.mean is assumed else "in the file"
+    said = "stated" if stated.normalisation else "assumed"
+    if model.normalise.mean is not built:
+        if said == "stated" and not torch.allclose(model.normalise.mean, built):
+            raise ValueError(f"{path} normalises by mean {mean} itself; leave it out of {arch}")
+        said = "in the file"
     untagged = locate(arch)[0] == "timm" and "." not in arch
     if said == "assumed" and untagged and abs(mean[0] - torchvision_nets.MEAN[0]) > 1e-3:
         warnings.warn(
@@ -102,7 +105,7 @@ def _near(arch, path):
     others = [f"{other}{at}{stated}" for other in (bare, f"torchvision:{bare}", f"timm:{bare}")]
     with contextlib.suppress(ValueError):
         size = timm_nets.size_of(build(name, 2), read(path))
-        others = [f"{name}@{size}"] if size else others
+        others = [f"{arch}@{size}"] if size else others
     for other in others:
         with contextlib.suppress(ValueError, ImportError):
             load_into(build(other, 2), path, any_classes=True)

@@ -66,7 +66,7 @@ def load_into(model: nn.Module, path: str | Path, *, any_classes: bool = False) 
         choices.check_alone(weights, prefix, groups)
     if normaliser:
         model.normalise.set(*normaliser.values())
-    model.head = layer if layer is model.head else layer.to_empty(device="cpu")
+    model.head = layer if layer is model.head else layer.to_empty(device=model.head.weight.device)
     ours = model.state_dict()
     with torch.no_grad():
         for name, key in names.items():

@@ -57,6 +57,14 @@ def test_a_checkpoint_is_called_after_its_file(tmp_path):
         starts.load([f"small_resnet:{tmp_path / 'mine.pt'}"] * 2, device="cpu")
 
 
+def test_a_checkpoint_says_its_size_and_its_entry(tmp_path):
+    weights = [models.build("timm:test_vit", 3, seed=seed).state_dict() for seed in (0, 1)]
+    torch.save(dict(zip(("model", "model_ema"), weights, strict=True)), tmp_path / "x.pt")
+    names = [f"timm:test_vit@half:{tmp_path / 'x.pt'}#{entry}" for entry in ("model", "model_ema")]
+    found = starts.load(names, device="cpu")
+    assert [(str(s.constraint), s.size) for s in found] == [("x model", 160), ("x model_ema", 160)]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -342,6 +342,12 @@ def only_files(root):
     return "set holds 1 image but no class folders; expected one folder of images for each class"
 
 
+def only_other_files(root):
+    touch(root / "scan.heic")
+    touch(root / ".DS_Store")
+    return "set holds scan.heic but no class folders; expected one folder of images for each class"
+
+
 def an_archive(root):
     touch(root / "images.ZIP")
     return "set holds the archive images.ZIP; unpack it first"
@@ -461,8 +467,9 @@ def a_dangling_link(root):
 @pytest.mark.parametrize(
     "build",
     [
-        empty, only_files, an_archive, one_class, one_class_with_split, class_without_images,
-        class_with_one_image, unknown_class_to_test, half_a_split, the_other_half,
+        empty, only_files, only_other_files, an_archive, one_class, one_class_with_split,
+        class_without_images, class_with_one_image, unknown_class_to_test, half_a_split,
+        the_other_half,
         two_of_one_split, a_split_without_labels, splits_without_class_folders, a_wrapped_set,
         nothing_that_pillow_opens, annotations_beside_images,
         truncated, text_called_png, nothing_in_a_file, a_dangling_link,

@@ -299,8 +299,8 @@ def test_photographs_of_telephones_where_their_plugin_is_installed(monkeypatch):
 def test_a_name_that_any_screen_can_show():
     assert reading.shown(os.fsdecode(b"caf\xe9\n.png")) == r"caf\xe9\n.png"
     assert reading.shown("größe 大.png") == "größe 大.png"
-    error = Unreadable((os.fsdecode(b"\xff.png"), "why"))
-    assert str(error) == r"\xff.png cannot be read as an image (why)"
+    error = Unreadable((os.fsdecode(b"\xff (1).png"), "why"))
+    assert str(error) == r"\xff (1).png cannot be read as an image (why)"
 
 
 # Generated.

@@ -172,7 +172,7 @@ def test_the_most_helpful_and_most_harmful_images():
     colours = [text.get_color() for text in helpful.texts]
     assert colours[1] == influence_plots.VERMILLION and colours[2] == influence_plots.DARK
     sheet = helpful.images[0].get_array()
-    assert np.asarray(sheet)[6, [0, 6, 12], 0] == pytest.approx([0.1, 0.2, 0.3], abs=0.01)
+    assert np.asarray(sheet)[-3, [0, 6, 12], 0] == pytest.approx([0.1, 0.2, 0.3], abs=0.01)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == [
         "natural: most helpful", "natural: most harmful",

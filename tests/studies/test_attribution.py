@@ -136,9 +136,7 @@ def test_rates_are_lined_up_by_definition():
     values = {"match": range(5), "three_of_five": range(10, 15), "clean_accuracy": range(20, 25)}
     matches = pd.DataFrame({**key, **kinds, **values, "epochs": [9, 9, 9, 9, 1]})
     retrained = matches[matches["damping"] > 0].assign(match=30)
-    found = matching.rates(
-        matches, retrained, matches.tail(1), epochs=9, damping=0.1, cutoff=0.05
-    )
+    found = matching.rates(matches, retrained, matches.tail(1), epochs=9, damping=0.1, cutoff=0.05)
     shares = found.groupby("definition", sort=False)["share"].agg(list).to_dict()
     assert shares == {
         "accuracy": [20], "cut-off": [2], "cut-off, 3 of 5": [12], "damping": [0],

@@ -200,8 +200,7 @@ def test_a_normaliser_of_other_pixels(tmp_path):
 
 def spoil(content, draw):
     """Do something to a checkpoint that training, copying and editing do."""
-    entries = [content, *(v for v in content.values() if isinstance(v, dict))]
-    entry = draw.choice([e for e in entries if e])
+    entry = draw.choice([content, *(v for v in content.values() if isinstance(v, dict) and v)])
     name = draw.choice(list(entry))
     value = entry[name]
     other = [None, "x", 3, {}, {"a": {"b": value}}, [value], torch.rand(2, 2), entry]
@@ -226,7 +225,8 @@ def make(seed, path):
     content, _, _ = draw.choice(layouts.LAYOUTS)(state(1), state(draw.choice([1, 2])))
     content = {key: copy.copy(value) for key, value in content.items()}
     for _ in range(draw.choice([0, 1, 1, 2, 3])):
-        spoil(content, draw)
+        if content:
+            spoil(content, draw)
     try:
         draw.choice(layouts.FORMATS)(content, path)
     except (RecursionError, ValueError, RuntimeError):  # no such file can be written

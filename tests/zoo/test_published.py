@@ -263,7 +263,6 @@ def test_commas_and_signs_in_paths(tmp_path):
     [
         ("resnet18", "torchvision:resnet18"),
         ("torchvision:resnet18", "resnet18"),
-        ("timm:resnet18", "resnet18"),
     ],
 )
 def test_the_other_network_of_a_name_is_named(arch, meant, tmp_path):
@@ -271,9 +270,12 @@ def test_the_other_network_of_a_name_is_named(arch, meant, tmp_path):
     with pytest.raises(ValueError, match=f"; did you mean {meant}:{tmp_path / 'x'}\\?$") as caught:
         published.network(f"{arch}:{tmp_path / 'x'}")
     assert "\n" not in str(caught.value)
-    write(tmp_path / "y", "small_resnet")
+
+
+def test_no_other_network_is_named_that_does_not_fit(tmp_path):
+    write(tmp_path / "x", "timm:test_resnet")
     with pytest.raises(ValueError, match=r"build the architecture it was saved from$"):
-        published.network(f"{arch}:{tmp_path / 'y'}")
+        published.network(f"small_resnet:{tmp_path / 'x'}")
 
 
 def test_a_vit_has_a_size(tmp_path):
@@ -311,6 +313,12 @@ def test_the_normalisation_is_stated_or_assumed_and_recorded(tmp_path):
     torch.testing.assert_close(found.normalise(x).flatten(), expected)
     _, _, record = published.network(f"timm:test_vit@0.1 0.2 0.3/0.5:{path}")
     assert record["mean"] == pytest.approx([0.1, 0.2, 0.3]) and record["std"] == [0.5]
+    save(tmp_path / "y")
+    arch = "torchvision:resnet18"
+    _, _, record = published.network(f"{arch}@imagenet:{tmp_path / 'y'}")
+    assert record["normalisation"] == "in the file"
+    with pytest.raises(ValueError, match=r"y normalises by mean .* itself; leave it out of torch"):
+        published.network(f"{arch}@half:{tmp_path / 'y'}")
     write(path, "timm:test_resnet.r160_in1k")  # the tag says what it expects
     assert published.network(f"timm:test_resnet.r160_in1k:{path}")[2]["normalisation"] == "assumed"
     write(path, "small_resnet")

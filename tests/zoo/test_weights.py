@@ -287,3 +287,16 @@ def test_counters_that_old_files_lack_are_zero(tmp_path):
     load_into(model, tmp_path / "x")
     counters = [v for k, v in model.state_dict().items() if k.endswith("tracked")]
     assert counters and not any(counters)
+
+
+def test_what_the_architecture_decides_may_stand_in_the_file(tmp_path):
+    model, path = build("timm:test_coatnet", 5, seed=0), tmp_path / "x"
+    weights = saved_as(model.names, model)
+    constants = {n.removeprefix("body."): b for n, b in model.body.named_buffers()}
+    constants = {n: b for n, b in constants.items() if n not in weights}
+    assert any(n.endswith("relative_position_index") for n in constants)
+    torch.save(weights | constants, path)
+    other = load_into(build("timm:test_coatnet", 5, seed=1), path)
+    same(other.state_dict(), model.state_dict())
+    torch.save(weights | {n: b[:1] for n, b in constants.items()}, path)
+    refused(other, path, "relative_position_index, which the network lacks")
