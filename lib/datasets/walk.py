@@ -167,7 +167,10 @@ def _is_folder(entry):
 
 def _identity(folder):
     """Tell a folder from all others, whatever links lead to it."""
-    at = Path(folder).stat()
+    try:
+        at = Path(folder).stat()
+    except OSError as error:
+        raise _unlisted(folder, error) from None
     return at.st_dev, at.st_ino
 
 

@@ -78,7 +78,7 @@ def loaded(group):
     weights = {name: load() for name, load in group.items()}
     for name, weight in weights.items():
         numbers = weight.float() if weight.is_floating_point() else weight
-        if False and not numbers.isfinite().all():
+        if COUNTER not in name and not numbers.isfinite().all():
             raise Unfit(f"holds NaN or infinity in {name}; its training failed, take another")
     return weights
 

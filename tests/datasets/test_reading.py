@@ -369,7 +369,7 @@ def an_exif_block_is_read_or_named(changes, length):
 
 
 BLOCKS = {"changes": CHANGES, "length": st.integers(0, 100)}
-test_corrupted_exif_blocks = examples(60)(given(**BLOCKS)(an_exif_block_is_read_or_named))
+test_corrupted_exif_blocks = examples(40)(given(**BLOCKS)(an_exif_block_is_read_or_named))
 test_many_corrupted_exif_blocks = pytest.mark.long(
     examples(4000)(given(**BLOCKS)(an_exif_block_is_read_or_named))
 )
@@ -401,7 +401,7 @@ def an_image_is_read_or_named(data):
     path.unlink()
 
 
-test_corrupted_images = examples(60)(given(st.data())(an_image_is_read_or_named))
+test_corrupted_images = examples(30)(given(st.data())(an_image_is_read_or_named))
 test_many_corrupted_images = pytest.mark.long(
     examples(8000)(given(st.data())(an_image_is_read_or_named))
 )
