@@ -276,12 +276,12 @@ def test_some_files_of_any_kind(tmp_path, seed):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_many_files_of_any_kind(tmp_path):
     @given(SEEDS)
-    @settings(max_examples=5000, deadline=None, suppress_health_check=LOOSE)
+    @settings(max_examples=2500, deadline=None, suppress_health_check=LOOSE)
     def check(seed):
         check_any_file(seed, tmp_path)
 
     check()
-    assert min(READ) > 500
+    assert min(READ) > 300
