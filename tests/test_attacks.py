@@ -521,6 +521,8 @@ def strong(model, images, norm, eps):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("ball", [L2(0.25), Linf(2 / 255)], ids=["l2", "linf"])
 def test_autoattack_finds_hardly_more(ball):
+    # Four minutes each on one core. First measured: ours 75.8, AutoAttack 75.4 in the ℓ2 ball, 74.2
+    # and 74.2 in the other.
     model, images = source(0.25, 0, attack_steps=2), microcosm.draw(256, 1)
     ours = training.robust_accuracy(model, images, ball, steps=50, restarts=2)
     norm = "L2" if isinstance(ball, L2) else "Linf"
@@ -535,6 +537,7 @@ def test_autoattack_finds_hardly_more(ball):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_autoattack_finds_hardly_more_on_a_barely_trained_head(seed):
+    # First measured, seed 1: ours 20.0, by cross-entropy 25.0, AutoAttack 20.0.
     model, images = barely_trained(source(0.5, seed, attack_steps=1), seed)
     images = subset(images, 200, seed=0)
     found = {
