@@ -64,8 +64,8 @@ def load_into(model: nn.Module, path: str | Path, *, any_classes: bool = False) 
         if problem:
             raise Unfit(problem)
         choices.check_alone(weights, prefix, groups)
-    if normaliser:
-        model.normalise.set(*normaliser.values())
+        if normaliser:  # it, too, may be refused; from here on nothing is
+            model.normalise.set(*normaliser.values())
     model.head = layer if layer is model.head else layer.to_empty(device=model.head.weight.device)
     ours = model.state_dict()
     with torch.no_grad():

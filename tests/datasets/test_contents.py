@@ -53,6 +53,14 @@ def test_large_files_that_begin_alike_are_no_copies(tmp_path):
     assert look(*files).copies == [[0, 2]]
 
 
+def test_files_that_begin_otherwise_are_not_read_to_their_end(tmp_path, monkeypatch):
+    for i in range(3):
+        (tmp_path / f"{i}.tif").write_bytes(b"II" + bytes([i]) + bytes(10_000))
+    monkeypatch.setattr(contents.hashlib, "sha256", lambda content: pytest.fail("it was read"))
+    monkeypatch.setattr(contents, "identity", lambda files: "")
+    assert look(*sorted(tmp_path.glob("*.tif"))).copies == []
+
+
 def test_what_cannot_be_read_is_passed_over(tmp_path):
     os.mkfifo(tmp_path / "x.png")
     (tmp_path / "gone.png").symlink_to("nowhere")

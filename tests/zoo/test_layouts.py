@@ -6,6 +6,7 @@ import random
 
 import layouts
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -181,6 +182,12 @@ def test_an_index_without_all_its_files(tmp_path):
     assert same(loaded(path), 1)
     (tmp_path / f"{path.name}-1.safetensors").unlink()
     assert f"names '{path.name}-1.safetensors', which is no file beside it" in refused(path)
+    elsewhere = tmp_path / "elsewhere" / path.name
+    elsewhere.parent.mkdir()
+    safetensors.torch.save_file({"a": torch.rand(2)}, tmp_path / "a.safetensors")
+    for place in ("../a.safetensors", str(tmp_path / "a.safetensors")):
+        elsewhere.write_text(f'{{"weight_map": {{"a": "{place}"}}}}')
+        assert "which is no file beside it; fetch all its files" in refused(elsewhere)
     for place in ("../x", "/etc/passwd", path.name):
         path.write_text(f'{{"weight_map": {{"a": "{place}"}}}}')
         refused(path)
@@ -194,6 +201,8 @@ def test_a_normaliser_of_other_pixels(tmp_path):
     extra = {"data_preprocessor.mean": means, "data_preprocessor.std": means / 2}
     torch.save(layouts.before("backbone.", state(1)) | extra, tmp_path / "x")
     assert "normalises pixels of 0 to 255; divide" in refused(tmp_path / "x")
+    torch.save(dict(state(1), mu=layouts.MEAN, sigma=-layouts.STD), tmp_path / "x")
+    assert "the normaliser has mean" in refused(tmp_path / "x")
     torch.save(layouts.before("net.", state(1)) | {"mu": layouts.MEAN}, tmp_path / "x")
     assert "has only one of mean and standard deviation" in refused(tmp_path / "x")
 
