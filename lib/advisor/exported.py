@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lib.attacks import evaluating
 from lib.runtime import files
+from lib.zoo.weights import first_line
 
 ABOUT = "about.json"
 """The name, within the file, of what is said of the network: classes, size and more."""
@@ -80,8 +81,8 @@ def load(path: str | Path) -> tuple[nn.Module, dict]:
         network, about = _read(path.read_bytes())
         about["classes"], about["size"]
     except Exception as error:  # whatever a damaged archive makes the reader raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is damaged, or was not saved here: {reason[:150]}") from None
+        reason = first_line(error)[:150]
+        raise ValueError(f"{path} is damaged, or was not saved here: {reason}") from None
     _finite(network.state_dict())
     return network, about
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.datasets.reading import shown
 from lib.datasets.surveys import UNDIVIDED
-from lib.datasets.walk import LeftOut, entries, holds_images, is_image, subfolders
+from lib.datasets.walk import LeftOut, holds_images, images_in, subfolders
 
 AROUND = "(?:set|sets|data|dataset|image|images|img|imgs|photos|split|folder|sample|samples|seg)"
 WORDS = {
@@ -35,7 +35,7 @@ def division(root: Path, names: Sequence[str]) -> dict[str, str]:
     by_split = {s: [n for n, kind in kinds.items() if kind == s] for s in WORDS}
     found = [name for name, kind in kinds.items() if kind]
     # With images of its own it is a class called train: the vehicle, say.
-    own = [name for name in found if _own_images(root / name) and not _has_classes(root / name)]
+    own = [name for name in found if images_in(root / name) and not _has_classes(root / name)]
     if not by_split["train"] or len(found) < 2:
         others = (name for name, kind in kinds.items() if not kind)
         if not found or own or any(holds_images(root / name) for name in others):
@@ -78,10 +78,6 @@ def in_words(root: Path, parts: dict[str, str]) -> list[str]:
     if aside := [name for name in aside if holds_images(root / name)]:
         notes.append(f"left out, beside the splits: the images in {_listed(aside)}")
     return notes
-
-
-def _own_images(folder):
-    return any(is_image(e.name) and not e.is_dir() for e in entries(folder) if e.name[0] != ".")
 
 
 def _has_classes(folder):

@@ -17,10 +17,9 @@ from lib.datasets.surveys import Survey
 from lib.datasets.walk import (
     File,
     LeftOut,
-    entries,
     files_below,
     holds_images,
-    is_image,
+    images_in,
     subfolders,
 )
 from lib.images import SPLITS, held_out
@@ -100,7 +99,7 @@ class Folder:
         for file, label in zip(self.files, self.y, strict=True):
             if file.path.startswith(f"{base}{os.sep}"):
                 members[label].append(file.path)
-        beside = sum(is_image(e.name) and not e.is_dir() for e in entries(base) if e.name[0] != ".")
+        beside = images_in(base)
         aside = f"left out, beside the class folders: {counted(beside, 'image')}"
         return [
             *divisions.in_words(self.root, self.parts),

@@ -126,6 +126,11 @@ def files_below(folder: str | Path, left: LeftOut) -> list[File]:
     return list(_found(folder, left))
 
 
+def images_in(folder: str | Path) -> int:
+    """Count the image files that lie in a folder itself, hidden ones aside."""
+    return sum(is_image(e.name) and not e.is_dir() for e in entries(folder) if e.name[0] != ".")
+
+
 def holds_images(folder: str | Path) -> bool:
     """Tell whether there is any image file below a folder."""
     return next(_found(folder, LeftOut()), None) is not None

@@ -203,7 +203,7 @@ def _read(path, codes=()):
     whole = {mark: rows[-counts[mark] :] for mark, rows in calls.items()}
     whole = {mark: rows for mark, rows in whole.items() if len(rows) == counts[mark]}
     for mark, rows in whole.items():
-        if rows[-1].get(CHECKSUM, _checksum(rows)) != _checksum(rows):
+        if CHECKSUM in rows[-1] and rows[-1][CHECKSUM] != _checksum(rows):
             raise ValueError(
                 f"{path}: rows of the call {mark} are not those that were measured; take all of "
                 "them out, or name another file"

@@ -27,6 +27,11 @@ def save(path, color=RED, size=(12, 10), mode="RGB", **options):
     return path
 
 
+def save_all(root, *names):
+    for name in names:
+        save(root / name)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Two classes of ten images each, none like another, without a split."""
@@ -372,14 +377,12 @@ def class_without_images(root):
 
 
 def class_with_one_image(root):
-    for name in ("a/x.png", "a/y.png", "b/x.png"):
-        save(root / name)
+    save_all(root, "a/x.png", "a/y.png", "b/x.png")
     return "class folder .*b holds 1 image; at least 2 are needed"
 
 
 def unknown_class_to_test(root):
-    for name in ("train/a/x.png", "train/b/x.png", "test/a/x.png", "test/c/x.png"):
-        save(root / name)
+    save_all(root, "train/a/x.png", "train/b/x.png", "test/a/x.png", "test/c/x.png")
     return "test holds a class 'c' that .*train lacks"
 
 
@@ -390,32 +393,27 @@ def half_a_split(root):
 
 
 def the_other_half(root):
-    for name in ("test/a/x.png", "valid/b/x.png"):
-        save(root / name)
+    save_all(root, "test/a/x.png", "valid/b/x.png")
     return "has test/ and valid/ with class folders, but no train/; expected both"
 
 
 def two_of_one_split(root):
-    for name in ("train/a/x.png", "val/a/x.png", "Validation/a/x.png"):
-        save(root / name)
+    save_all(root, "train/a/x.png", "val/a/x.png", "Validation/a/x.png")
     return "has Validation/ and val/, which are both called a validation split; join them"
 
 
 def a_split_without_labels(root):
-    for name in ("train/a/x.png", "train/b/x.png", "test/1.png", "test/2.png"):
-        save(root / name)
+    save_all(root, "train/a/x.png", "train/b/x.png", "test/1.png", "test/2.png")
     return "has test/ with images but no class folders, so .*, as in train/, or elsewhere"
 
 
 def splits_without_class_folders(root):
-    for name in ("train/1.png", "train/2.png", "test/1.png", "test/2.png"):
-        save(root / name)
+    save_all(root, "train/1.png", "train/2.png", "test/1.png", "test/2.png")
     return "has test/ and train/ with images but no class folders"
 
 
 def a_wrapped_set(root):
-    for name in ("Dataset/v1/cat/1.png", "Dataset/v1/dog/1.png"):
-        save(root / name)
+    save_all(root, "Dataset/v1/cat/1.png", "Dataset/v1/dog/1.png")
     return r"set has 1 class \(Dataset\); .*; v1/ holds cat, dog: .*, name .*set/Dataset/v1$"
 
 

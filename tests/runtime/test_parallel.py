@@ -92,13 +92,19 @@ def sleeps(folder):
     time.sleep(120)
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path):
+def started(folder, calls):
+    """Start a process whose two workers sleep."""
     code = (
         "import pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
         "from lib.runtime.parallel import each; from test_parallel import sleeps\n"
-        f"each(sleeps, [{{'folder': pathlib.Path({str(tmp_path)!r})}}] * 2, label='x', workers=2)"
+        f"calls = [{{'folder': pathlib.Path({str(folder)!r})}}] * {calls}\n"
+        "each(sleeps, calls, label='x', workers=2)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    return psutil.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    parent = started(tmp_path, calls=2)
     assert within(120, lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [int(file.name) for file in tmp_path.iterdir()]
     parent.send_signal(signal.SIGKILL)
@@ -107,12 +113,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 
 def test_workers_whose_parent_is_killed_as_they_start_do_not_go_on(tmp_path):
-    code = (
-        "import pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
-        "from lib.runtime.parallel import each; from test_parallel import sleeps\n"
-        f"each(sleeps, [{{'folder': pathlib.Path({str(tmp_path)!r})}}] * 4, label='x', workers=2)"
-    )
-    parent = psutil.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    parent = started(tmp_path, calls=4)
     assert within(120, lambda: len(parent.children()) >= 2)  # they have not read a call yet
     workers = parent.children(recursive=True)
     parent.kill()

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from torch.nn.functional import cross_entropy
+from two_steps import take_steps
 
 from lib import freezing
 from lib.zoo.models import build
@@ -89,15 +89,8 @@ def check_steps(model, x, y, unfrozen_blocks):
     with torch.no_grad():
         below = trunk(x)
     tail = copy.deepcopy(above).train()
-    for module, inputs in ((whole, x), (tail, below)):
-        trained = [p for p in module.parameters() if p.requires_grad]
-        optimiser = torch.optim.SGD(trained, lr=0.01, momentum=0.9)
-        torch.manual_seed(1)  # of dropout, where a family has it
-        for _ in range(2):
-            optimiser.zero_grad()
-            cross_entropy(module(inputs), y).backward()
-            optimiser.step()
-        module.eval()
+    take_steps(whole, x, y, lr=0.01)
+    take_steps(tail, below, y, lr=0.01)
     with torch.no_grad():
         close(tail(below), whole(x), 1e-3)
         close(freezing.join(model, unfrozen_blocks, tail)(x), tail(below), 1e-5)

@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from two_steps import take_steps
 
 from lib import freezing
 from lib.attacks import Linf, pgd
@@ -160,15 +161,8 @@ def test_a_step_of_the_tail_is_a_step_of_the_frozen_model(drawn, model, unfrozen
         below = trunk(x)
     tail = copy.deepcopy(above).train()  # as a fine-tuning does, which leaves the source alone
     source = state(model)
-    for module, inputs in ((whole, x), (tail, below)):
-        optimiser = torch.optim.SGD(
-            [p for p in module.parameters() if p.requires_grad], lr=0.1, momentum=0.9
-        )
-        for _ in range(2):
-            optimiser.zero_grad()
-            cross_entropy(module(inputs), y).backward()
-            optimiser.step()
-        module.eval()
+    take_steps(whole, x, y, lr=0.1)
+    take_steps(tail, below, y, lr=0.1)
     with torch.no_grad():
         torch.testing.assert_close(tail(below), whole(x), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, source[key]) for key, value in model.state_dict().items())
