@@ -67,6 +67,15 @@ def one_view(
     return drawn
 
 
+def flipped(x: Tensor, seed: int) -> Tensor:
+    """Mirror half of the images, left to right: the cheapest of all augmentations.
+
+    x: (N, C, H, W). seed: of which ones. Returns x's type and shape.
+    """
+    drawn = torch.rand(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+    return torch.where(drawn[:, None, None, None] < 0.5, x.flip(3), x)
+
+
 def all_views(x: Tensor, positions: Tensor, count: int, **how) -> Iterator[Tensor]:
     """Yield the images at some positions in batches, uint8 (B, 3, H, W): view 0 of all, view 1, …
 

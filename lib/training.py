@@ -24,7 +24,7 @@ from lib.attacks import (
     weighted_margin,
     whole,
 )
-from lib.augmentation import check_policy, one_view
+from lib.augmentation import check_policy, flipped, one_view
 from lib.images import Images
 
 BATCH = 128
@@ -44,6 +44,16 @@ class Shown(Protocol):
         """End after an epoch."""
 
 
+class Unfinished(Protocol):
+    """Where the state of a run that may be stopped is kept between epochs."""
+
+    def read(self) -> dict | None:
+        """Return what was written last, or None."""
+
+    def write(self, state: dict) -> None:
+        """Keep a state, whole or not at all; of tensors, numbers, texts, lists and dicts."""
+
+
 def fit(
     model: nn.Module,
     images: Images,
@@ -57,6 +67,9 @@ def fit(
     weight_decay: float = 5e-4,
     label_smoothing: float = 0.0,
     augment: str = "none",
+    flips: bool = False,
+    bfloat16: bool = False,
+    unfinished: Unfinished | None = None,
 ) -> list[dict]:
     """Train the model in place on images, on their worst cases in a ball, or on what else is shown.
 
@@ -71,7 +84,11 @@ def fit(
     shaped over the run by `warm_then_cosine`. batch_size: images a step, at
     most, and one more where else a step would have one. label_smoothing:
     share of each label, 0 to 1, that is spread over all classes. augment: a
-    policy of `lib.augmentation`, by which each step has new views.
+    policy of `lib.augmentation`, by which each step has new views. flips:
+    mirror half of each batch, whatever the policy. bfloat16: compute in it
+    where torch deems it safe; weights, sums and what is attacked stay
+    float32. unfinished: where a run that was stopped goes on, with the
+    bits of one that was not, and leaves its state after each epoch.
 
     Returns one dict an epoch: epoch, loss, accuracy (on the images as
     trained on), seconds. Raises NotFinite for a loss or weights that are no
@@ -81,14 +98,16 @@ def fit(
     if isinstance(ball, Ball) and attack_steps < 1:
         raise ValueError(f"attack_steps is {attack_steps}; adversarial training needs at least 1")
     check_policy(augment, views=1)
+    module = _InBfloat16(model) if bfloat16 else model
 
     def prepare(batch, y, step):
         if augment != "none":
             views = one_view(batch.cpu(), range(len(batch)), step, policy=augment, seed=seed)
             batch = views.to(batch.device)
-        x, drawn = pixels(batch), seed * 1_000_003 + step
+        drawn = seed * 1_000_003 + step
+        x = pixels(flipped(batch, drawn) if flips else batch)
         if isinstance(ball, Ball):
-            return pgd(model, x, y, ball, steps=attack_steps, seed=drawn) if ball.eps else x
+            return pgd(module, x, y, ball, steps=attack_steps, seed=drawn) if ball.eps else x
         return x if ball is None else ball.shown(x, drawn)
 
     def watch(row):
@@ -97,7 +116,8 @@ def fit(
     how: dict = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     how |= {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
     how |= {"schedule": warm_then_cosine, "prepare": prepare, "watch": watch}
-    return descend(model, images.x, images.y, seed=seed, **how)
+    how |= {"unfinished": unfinished}
+    return descend(module, images.x, images.y, seed=seed, **how)
 
 
 def descend(
@@ -115,6 +135,7 @@ def descend(
     views: int = 1,
     prepare: Callable | None = None,
     watch: Callable[[dict], object] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> list[dict]:
     """Minimise the cross-entropy of module(inputs) by SGD with Nesterov momentum 0.9.
 
@@ -138,9 +159,13 @@ def descend(
     )
     generator = torch.Generator().manual_seed(seed)
     steps = steps_per_epoch(len(y), batch_size)
-    history, step = [], 0
+    history: list[dict] = []
+    run = {"module": module, "optimiser": optimiser, "generator": generator, "history": history}
+    if unfinished is not None:
+        _restore(run, unfinished.read())
+    step = len(history) * steps
     module.train()
-    for epoch in range(epochs):
+    for epoch in range(len(history), epochs):
         start, loss_sum, correct = time.perf_counter(), 0.0, 0
         order = torch.randperm(len(y), generator=generator).to(device)
         for batch in order.tensor_split(steps):
@@ -165,9 +190,46 @@ def descend(
         history.append({**row, "seconds": seconds})
         if watch is not None and watch(history[-1]) is True:
             break
+        if unfinished is not None:
+            unfinished.write(_state(run))
     check_finite(module.state_dict().values(), "the trained weights", f"lower lr, now {lr}")
     module.eval()
     return history
+
+
+def _state(run):
+    """Return all that the epochs still to come depend on, random numbers of dropout too."""
+    return {
+        "module": run["module"].state_dict(),
+        "optimiser": run["optimiser"].state_dict(),
+        "generator": run["generator"].get_state(),
+        "dropout": torch.get_rng_state(),
+        "history": run["history"],
+    }
+
+
+def _restore(run, state):
+    """Put a run where `_state` was taken."""
+    if state is None:
+        return
+    run["module"].load_state_dict(state["module"])
+    run["optimiser"].load_state_dict(state["optimiser"])
+    run["generator"].set_state(state["generator"])
+    torch.set_rng_state(state["dropout"])
+    run["history"] += state["history"]
+
+
+class _InBfloat16(nn.Module):
+    """A network computed in bfloat16 where torch deems it safe, its logits in float32."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        """Map pixels to logits."""
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.network(x).float()
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

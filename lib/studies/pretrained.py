@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import platform
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -42,6 +43,8 @@ class Training:
     batch_size: int = 64
     label_smoothing: float = 0.0
     augment: str = "none"
+    flips: bool = False
+    bfloat16: bool = False
 
 
 def source(
@@ -63,7 +66,8 @@ def source(
     stored under `data/cache/sources`, named by a hash of the parameters, the images, the code
     and the versions that determine them. They are written whole or not at all, and checked when
     read: a file that is damaged or of another origin is named in a warning and trained anew. Of
-    several processes that want the same source, one trains it and the others wait.
+    several processes that want the same source, one trains it and the others wait; where it is
+    stopped, the next goes on after the last whole epoch, and ends with the same weights.
 
     Returns (Network in eval mode, record). Raises ValueError for a constraint that nothing is
     trained under, and as `fit` and `build` do.
@@ -86,8 +90,10 @@ def source(
     with FileLock(path.with_suffix(".lock")):
         record = _read(model, path, identity)
         if record is None:
-            record = identity | _train(model.to(device), train, test, constraint, seed, how)
+            left = _Unfinished(path.with_suffix(".unfinished"))
+            record = identity | _train(model.to(device), train, test, constraint, seed, how, left)
             _write(model, path, record)
+            left.path.unlink(missing_ok=True)
     return model.to(device).eval(), record
 
 
@@ -143,14 +149,38 @@ def untrained(
     return model.eval()
 
 
-def _train(model, train, test, constraint, seed, how):
+@dataclass(frozen=True)
+class _Unfinished:
+    """The state of a training that was stopped, beside where its source will lie."""
+
+    path: Path
+
+    def read(self):
+        """Return the state after the last whole epoch, or None where there is none to trust."""
+        try:
+            return torch.load(self.path, weights_only=True, map_location="cpu")
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever a damaged archive raises
+            warnings.warn(f"{self.path} is not used: {type(error).__name__}", stacklevel=2)
+            return None
+
+    def write(self, state):
+        """Replace the state."""
+        content = io.BytesIO()
+        torch.save(state, content)
+        files.replace(self.path, content.getvalue())
+
+
+def _train(model, train, test, constraint, seed, how, unfinished):
     """Train the model in place, and return what is worth recording of it."""
-    start, shown = time.perf_counter(), constraint.ball or constraint.kind
+    shown = constraint.ball or constraint.kind
     settings = {k: v for k, v in asdict(how).items() if k not in ("arch", "width")}
     with _reproducibly():
-        history = fit(model, train, ball=shown, seed=seed, **settings)
-        seconds, right = time.perf_counter() - start, accuracy(model, test)
+        history = fit(model, train, ball=shown, seed=seed, unfinished=unfinished, **settings)
+        right = accuracy(model, test)
     fitted = history[-1]["accuracy"] if history else None
+    seconds = sum(row["seconds"] for row in history)
     return {"seconds": seconds, "train_accuracy": fitted, "test_accuracy": right}
 
 
