@@ -9,7 +9,7 @@ from benchmarks.measure import machine, measured, row, table
 
 CLAIMS = (
     "pgd", "robust_accuracy", "adversarial_epoch", "fine_tuning", "augmentation", "influence",
-    "microcosm", "folders", "sweep", "variants",
+    "microcosm", "folders", "sweep", "variants", "clusters",
 )  # fmt: skip
 LIMITS = {"test": 480, "book": 600}
 """Seconds that `make test` and `make book` may take."""

@@ -7,6 +7,7 @@ eq. 2, with the sign of leaving j out), computed on the contrasts between classe
 
 from collections.abc import Iterator, Sequence
 
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def head_influences(train: Seen, test: Seen, rules: Sequence[dict]) -> Iterator[
     train, test = checked(device, training=train, test=test)
     for rule in rules:
         _allowed(**rule)
-    values, vectors = torch.linalg.eigh(contrast_hessian(with_one(train.features), train.probs))
+    values, vectors = _eigh(contrast_hessian(with_one(train.features), train.probs))
     along_train, along_test = (
         vectors.T @ _outer(*factors(seen)).flatten(0, 1) for seen in (train, test)
     )
@@ -105,6 +106,18 @@ def self_influence(features: Tensor, probs: Tensor, y: Tensor, *, damping: float
         # With H = L Lᵀ, gᵀ H⁻¹ g is the squared length of L⁻¹ g.
         found.append(_half(factor, gradients).square().sum(0))
     return torch.cat(found).to(dtype)
+
+
+def _eigh(hessian):
+    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix, of its lower half."""
+    try:
+        return torch.linalg.eigh(hessian)
+    except torch.linalg.LinAlgError:
+        # Divide and conquer may not converge where most eigenvalues are zero but for rounding, as
+        # with fewer images than features; relatively robust representations do.
+        found = scipy.linalg.eigh(hessian.cpu().numpy(), driver="evr", check_finite=False)
+        values, vectors = (torch.from_numpy(part).to(hessian.device) for part in found)
+        return values, vectors
 
 
 def _kind(features):

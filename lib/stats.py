@@ -125,6 +125,27 @@ def paired(
     return summary(pairs, "difference", [*by, compared], seed=seed)
 
 
+def by_doubling(
+    rows: pd.DataFrame, value: str, by: Sequence[str], *, over: str = "n_train"
+) -> pd.DataFrame:
+    """Fit a line to a column against log2 of another, in each combination of the columns `by`.
+
+    rows: those of one place are averaged first. over: a column of numbers above 0. Least squares.
+
+    Returns the columns `by` and slope, in units of value for each doubling of `over`, in the order
+    in which the combinations first occur; what has fewer than two places is left out. Raises
+    ValueError for a value that is not a number.
+    """
+    _check_numbers(rows, value, [*by, over])
+    places = _groups(rows, [*by, over])[value].mean().reset_index()
+    slopes = [
+        (*key, np.polyfit(np.log2(line[over].astype(float)), line[value], 1)[0])
+        for key, line in _groups(places, by)
+        if len(line) > 1
+    ]
+    return pd.DataFrame(slopes, columns=[*by, "slope"])
+
+
 def rank_correlation(
     rows: pd.DataFrame, first: str, second: str, by: Sequence[str] = ()
 ) -> pd.DataFrame:

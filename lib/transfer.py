@@ -1,7 +1,7 @@
 """Fine-tuning a source network to a target with few labelled images."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from numbers import Integral
@@ -19,10 +19,22 @@ from lib.tuning import Recipe, freeze_below, fresh_views, outputs, tune
 
 
 def transfer(
+    source: nn.Module, target: tuple[Images, Images], *, n: int | Sequence[int], **protocol
+) -> pd.DataFrame:
+    """Fine-tune a source network to n images of a target, once for each size and seed.
+
+    n: number of training images, or several. The rest: as in `transfers`.
+
+    Returns the rows of all sizes in one DataFrame. Raises as `transfers` does.
+    """
+    return pd.concat(transfers(source, target, n=_as_list(n), **protocol), ignore_index=True)
+
+
+def transfers(
     source: nn.Module,
     target: tuple[Images, Images],
     *,
-    n: int | Sequence[int],
+    n: Sequence[int],
     unfrozen_blocks: int = 0,
     seeds: int | Sequence[int] = (0,),
     augment: str = "none",
@@ -30,7 +42,7 @@ def transfer(
     evaluate_at: Sequence[int] = (),
     measures: Mapping[str, Callable[[nn.Module], float]] | None = None,
     **recipe,
-) -> pd.DataFrame:
+) -> Iterator[pd.DataFrame]:
     """Fine-tune a source network to n images of a target, once for each size and seed.
 
     The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
@@ -39,8 +51,8 @@ def transfer(
     nothing. The frozen trunk runs once an image that is trained on or tested, and its output is
     kept, as float32 on the source's device.
 
-    source: left unchanged; its device is used. target: training and test images. n: number of
-    training images, or several. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
+    source: left unchanged; its device is used. target: training and test images. n: numbers of
+    training images. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
     (everything). seeds: each chooses a subset of the target (the same for every source), the
     head's initial weights and the batches; one number or several. augment: "none", "crops" or
     "paper", how training shows images, as in `lib.augmentation`; grey targets are shown as they
@@ -51,12 +63,14 @@ def transfer(
     which to record the accuracy, or none for the last alone. measures: by column, functions of the
     whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
 
-    Returns a DataFrame, one row per fine-tuned model and epoch recorded: every parameter, the
-    epoch, the clean_accuracy on the test images after it, the train_accuracy of the last epoch
-    (both 0 to 1), seconds, the measures. Raises ValueError for an n the target does not hold,
-    others than its epochs in evaluate_at, training and test images of different classes, and as
-    `Recipe`, `lib.freezing.split` and `lib.training.descend` do; NotFinite, which is one, where
-    the source's weights or outputs are not finite, and what is trained no longer is.
+    Yields a DataFrame for each size, in the order of n, as soon as it is there: one row per
+    fine-tuned model and epoch recorded, with every parameter, the epoch, the clean_accuracy on the
+    test images after it, the train_accuracy of the last epoch (both 0 to 1), seconds, the measures.
+    Where the largest size is the same, the trunk sees the same batches: other sizes beside it then
+    change no bit. Raises ValueError for an n the target does not hold, others than its epochs in
+    evaluate_at, training and test images of different classes, and as `Recipe`,
+    `lib.freezing.split` and `lib.training.descend` do; NotFinite, which is one, where the source's
+    weights or outputs are not finite, and what is trained no longer is.
     """
     how = Recipe(**recipe)
     train, test = target
@@ -66,10 +80,9 @@ def transfer(
     if augment != "none" and is_grey(train.x):
         augment, views = "none", 1
     draws = _as_list(seeds)
-    chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in _as_list(n)}
+    chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in n}
     used = torch.cat([members.flatten() for members in chosen.values()]).unique()
     above, below_test, below = _run_trunk(source, unfrozen_blocks, target, used, augment, views)
-    rows = []
     for size, members in chosen.items():
         accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
         start, ended = time.perf_counter(), []
@@ -93,13 +106,12 @@ def transfer(
         settings = {"n_train": size, "unfrozen_blocks": unfrozen_blocks, **asdict(how)}
         settings |= {"augment": augment, "views": views}
         settings["seconds"] = (time.perf_counter() - start) / len(draws)
-        rows += [
+        yield pd.DataFrame(
             {**settings, "subset_seed": seed, "epoch": epoch}
             | {"clean_accuracy": accuracies[which, epoch], **ended[which]}
             for which, seed in enumerate(draws)
             for epoch in recorded
-        ]
-    return pd.DataFrame(rows)
+        )
 
 
 def _as_list(value):

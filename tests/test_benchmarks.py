@@ -16,6 +16,7 @@ CHECKED = {
     "folders": 1,
     "sweep": 0,
     "variants": 3,
+    "clusters": 1,
 }
 """How many rows of each claim, at least, compare results that must agree."""
 

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
 import forge
 import nbformat
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 import torch
@@ -288,7 +290,7 @@ def test_a_rerun_speaks_of_itself_alone(name, tmp_path):
         assert r"cats\_\&\_\*dogs\*" in text
 
 
-@pytest.mark.parametrize("unfrozen_blocks", [0, 1])
+@pytest.mark.parametrize("unfrozen_blocks", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
     name = "04_influence"
     out = tmp_path / "out.ipynb"
@@ -301,7 +303,7 @@ def test_chapter_04_runs_with_other_parameters(tmp_path, unfrozen_blocks):
     assert set(kept_rows.read(file)["experiment"]) == measured
 
 
-@pytest.mark.parametrize("unfrozen_blocks", [1, -1])
+@pytest.mark.parametrize("unfrozen_blocks", [1, pytest.param(-1, marks=pytest.mark.long)])
 def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfrozen_blocks):
     folder = image_folder(tmp_path / "my images")
     arguments = {**TINY_SOURCE, **TINY["02_low_data_transfer"], "n_max": 0}
@@ -311,11 +313,13 @@ def test_chapter_02_takes_a_folder_of_images_and_unfreezes_blocks(tmp_path, unfr
         "-p", "rows_file", "rows.jsonl", *flags(arguments),
     )  # fmt: skip
     assert folder.name in str(nbformat.read(out, as_version=4))
+    assert "my images: images of each class: left 8, right 8" in said(out)
     rows = kept_rows.read(tmp_path / "rows.jsonl")
     assert set(rows["target"]) == {folder.name} and set(rows["n_source"]) == {60}
     assert {"natural", "l2 0.3", "untrained", "from scratch"} == set(rows["constraint"])
 
 
+@pytest.mark.long
 def test_chapter_03_takes_photographs_and_published_stimuli(tmp_path):
     image_folder(tmp_path / "mine")
     stimuli(tmp_path / "stimuli", "left", "right")
@@ -368,6 +372,7 @@ def test_checkpoints_of_other_classes_are_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_chapter_06_takes_photographs(tmp_path):
     image_folder(tmp_path / "mine")
     arguments = {**TINY_SOURCE, **TINY["06_features"], "n_source": 0, "n_matched": 4}
@@ -562,6 +567,35 @@ BAD = {
     "the same, called so": (["-p", "rows_file", "mine.jsonl"], "holds no rows of this book"),
     "an unreadable image": (["-p", "target", "broken"], "3.png"),
 }
+
+
+@pytest.mark.long
+def test_chapter_02_on_a_cluster_measures_what_it_measures_here(tmp_path):
+    """Though the workers come and go, and know nothing of each other."""
+    pytest.importorskip("distributed")
+    from dask_processes import Dask
+
+    tiny = flags({**TINY_SOURCE, **TINY["02_low_data_transfer"], "subsets": 2, "seeds": 2})
+    (tmp_path / "dask").mkdir()
+    cluster = Dask(tmp_path / "dask")
+    try:
+        gone, _ = cluster.worker(), cluster.worker()
+        ended = threading.Timer(20, gone.kill)
+        ended.start()
+        for file, where in (
+            ("there.jsonl", ["-p", "cluster", cluster.address]),
+            ("here.jsonl", []),
+        ):
+            executed(tmp_path, "02", *tiny, "-p", "rows_file", file, *where)
+        ended.cancel()
+    finally:
+        cluster.close()
+    there, here = (kept_rows.read(tmp_path / f"{name}.jsonl") for name in ("there", "here"))
+    keys = ["experiment", "constraint", "source_seed", "target", "n_train", "lr", "subset_seed"]
+    there, here = (rows.sort_values(keys).reset_index(drop=True) for rows in (there, here))
+    pd.testing.assert_frame_equal(
+        there[[*keys, "clean_accuracy"]], here[[*keys, "clean_accuracy"]], check_exact=True
+    )
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -91,6 +91,19 @@ def test_several_rules_from_one_decomposition():
         torch.testing.assert_close(scores, head_influence(*train, *test, **rule))
 
 
+def test_eigenvectors_that_one_solver_does_not_find_come_from_another(monkeypatch):
+    _, train, test = problem()
+    rules = [{"damping": 0.001}, {"damping": 0.0, "cutoff": 0.1}]
+    found = list(head_influences(train, test, rules))
+
+    def fails(matrix):
+        raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    for one, other in zip(found, head_influences(train, test, rules), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_self_influence_is_the_diagonal():
     _, train, _ = problem()
     found = self_influence(*train, damping=DAMPING)

@@ -17,7 +17,7 @@ from myst_parser.parsers.mdit import create_md_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages of the book may leave a suffix out; the others are read as files, where nothing adds it.
-PAGES = ["intro.md", "made.md", "glossary.md"]
+PAGES = ["intro.md", "made.md", "whole_study.md", "glossary.md"]
 PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("chapters/*.ipynb"))
 FILES = [
     "README.md",

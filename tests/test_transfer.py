@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lib import augmentation, datasets, freezing, microcosm, training, tuning
+from lib import transfer as transfer_module
 from lib.attacks import L2
 from lib.images import Images, choose, subset
 from lib.training import thirds
-from lib.transfer import transfer
+from lib.transfer import transfer, transfers
 
 COLUMNS = {
     "n_train", "unfrozen_blocks", "subset_seed", "epochs", "lr", "batch_size", "weight_decay",
@@ -184,6 +185,31 @@ def test_one_row_for_each_model(natural, digits):
         )  # fmt: skip
         for share in ("clean_accuracy", "train_accuracy"):
             assert alone[share][0] == pytest.approx(row[share], abs=0.011)
+
+
+@pytest.mark.parametrize(("unfrozen_blocks", "views"), [(0, 1), (1, 2), (0, 0)])
+def test_sizes_come_one_by_one_and_the_trunk_runs_once(
+    natural, colourful, monkeypatch, unfrozen_blocks, views
+):
+    runs, usual = [], transfer_module.freeze_below
+    monkeypatch.setattr(
+        transfer_module, "freeze_below", lambda *given: runs.append(1) or usual(*given)
+    )
+    settings = {"seeds": [0, 3], "epochs": 2, "unfrozen_blocks": unfrozen_blocks}
+    settings |= {"augment": "crops", "views": views, "evaluate_at": [1, 2]}
+    parts = transfers(natural, colourful, n=[40, 20, 80], **settings)
+    assert runs == []
+    first = next(parts)
+    assert set(first["n_train"]) == {40} and len(first) == 4 and set(first) == COLUMNS
+    found = pd.concat([first, *parts], ignore_index=True)
+    assert found["n_train"].tolist() == [40] * 4 + [20] * 4 + [80] * 4 and len(runs) == 1
+    together = transfer(natural, colourful, n=[40, 20, 80], **settings)
+    pd.testing.assert_frame_equal(found[SAME], together[SAME], check_exact=True)
+    # What is left after a kill has the largest size too: bit for bit the same.
+    left = transfer(natural, colourful, n=[20, 80], **settings)
+    pd.testing.assert_frame_equal(
+        left[SAME], found[SAME][4:].reset_index(drop=True), check_exact=True
+    )
 
 
 def slow_curve(source, train, test, at, **settings):

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +22,11 @@ def commands() -> None:
 
 @commands.command("fit")
 @click.argument("target")
-@click.option("--source", required=True, help='As "natural", "l2 0.5", "from scratch", ARCH:PATH.')
+@click.option(
+    "--source",
+    required=True,
+    help='As "natural", "l2 0.5", "photographs l2 0.5", "from scratch", ARCH:PATH.',
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file, .pt2.")
 @click.option("--unfrozen-blocks", type=int, help="Trained besides the head (0); -1: all.")
 @click.option("--folds", type=click.IntRange(min=0), default=4, help="Held out in turn; 0: none.")
@@ -43,8 +48,10 @@ def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs,
     """
     exported.check(out)
     unfrozen_blocks = starts.depth(source, unfrozen_blocks)
+    target = datasets.opened(target)
     about = datasets.survey(target)
     _say(about.lines() if about.divided else about.together().lines())
+    labelled.check(target)
     (start,) = starts.load([source], **how)
     images, _ = labelled.load(target, size=start.size)
     test = labelled.tested(target, size=start.size)
@@ -110,12 +117,19 @@ def _result(out, start, done, test):
         yield "that is of networks without these images; the saved one was trained on them too"
 
 
+def _note(message, *_, **__):
+    """Say a warning without the line of code that gave it."""
+    click.echo(f"note: {' '.join(str(message).split())}", err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        # Not standalone: click would add its usage to an error, and exit with 2.
-        return commands.main(words, "python -m lib.advisor", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            # Not standalone: click would add its usage to an error, and exit with 2.
+            return commands.main(words, "python -m lib.advisor", standalone_mode=False) or 0
     except click.ClickException as error:
         message = error.format_message()
     except (click.Abort, KeyboardInterrupt):

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from lib.advisor import scores, telling
+from lib.advisor import scores
 from lib.advisor.fine_tuning import fine_tune, parts, stated
 from lib.advisor.scores import Scores
 from lib.datasets.labelled import joined
 from lib.images import Images
+from lib.runtime.parallel import bar
 
 
 class Checked(NamedTuple):
@@ -44,8 +45,8 @@ def fine_tuned(
     held = 0 if test else len(parts(images.y, folds, settings["seed"]))
     again = bool(test and all_images)
     runs = 1 + held + again
-    with telling.bar(runs * settings["epochs"], "fine-tuning, epochs") as bar:
-        settings["watch"] = lambda *_: bar.update()
+    with bar(runs * settings["epochs"], "fine-tuning, epochs") as shown:
+        settings["watch"] = lambda *_: shown.update()
         network, probs = fine_tune(source, images, folds=held, **settings)
         found = None
         if held:

@@ -1,6 +1,7 @@
 """What a saved network says of the images of a folder: a row each, as soon as it is known."""
 
 import csv
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -82,7 +83,9 @@ def _rows(network, about, root, paths):
         read, errors = {}, {}
         for path in paths[start : start + BATCH]:
             try:
-                read[path] = read_image(path, about["size"], depth)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of what Pillow finds odd, and reads
+                    read[path] = read_image(path, about["size"], depth)
             except ValueError as error:
                 errors[path] = str(error)
         said = dict(zip(read, _probabilities(network, list(read.values())), strict=True))

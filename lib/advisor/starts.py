@@ -11,8 +11,8 @@ from lib import datasets
 from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
 from lib.networks import choose_device
 from lib.studies import Ladder, pretrained
-from lib.studies.parameters import a_source
-from lib.zoo import published
+from lib.studies.parameters import a_source, check_learning
+from lib.zoo import published, shipped
 from lib.zoo.names import locate
 
 SMALL, LARGE = 32, 224
@@ -41,37 +41,35 @@ def load(
     source_epochs: int = 6,
     attack_steps: int = 1,
     device: str | torch.device = "auto",
+    cluster: str = "",
 ) -> list[Start]:
     """Return the networks of some names, trained where they are of the ladder and not cached.
 
     names: each a constraint as `lib.constraint.Constraint.parse` reads it, such as "natural" or
     "l2 0.5", for a source trained under it; "untrained" or "from scratch", random weights of which
-    the second are meant to be trained whole; or a checkpoint as in `lib.zoo.published.network`.
-    source_data: what the ladder learns, as in `lib.datasets.load`; n_source: how many images of it,
-    0 for all; source_seed, source_epochs, attack_steps, device: seed, epochs and the rest of
-    `lib.studies.pretrained.source`.
+    the second are meant to be trained whole; one of those that come with the book, such as
+    "photographs l2 0.5"; or a checkpoint as in `lib.zoo.published.network`. source_data: what the
+    ladder learns, as in `lib.datasets.load`, or "photographs": then it is of those that come with
+    the book. n_source: how many images of it, 0 for all; source_seed, source_epochs, attack_steps,
+    device: seed, epochs and the rest of `lib.studies.pretrained.source`. cluster: where the ladder
+    is trained, as in `lib.runtime.parallel.each`.
 
-    Raises ValueError for an unknown name, for two networks that are called the same, and as
-    `lib.datasets.load` and `lib.zoo.published.network` do.
+    Raises ValueError for an unknown name, for two networks that are called the same, for learning
+    that those that come with the book have not had, and as `lib.datasets.load`,
+    `lib.zoo.shipped.load` and `lib.zoo.published.network` do.
     """
-    names, device = list(names), choose_device(device)
+    names, where = list(names), choose_device(device)
     for name in names:
         a_source(name)
     of_ladder = {name: constraint for name in names if (constraint := _constraint(name))}
-    models = {}
-    if of_ladder:
-        train = datasets.load(source_data, n=n_source or None)
-    for control in {UNTRAINED, FROM_SCRATCH} & set(of_ladder.values()):
-        models[control] = pretrained.untrained(train, seed=source_seed, device=device)
-    if trained := set(of_ladder.values()) - {UNTRAINED, FROM_SCRATCH}:
-        given = {"source_epochs": source_epochs, "attack_steps": attack_steps, "device": device}
-        test, under = datasets.load(source_data, "test"), sorted(trained)
-        made = Ladder.of(given, train, test, under=under, seeds=[source_seed], controls=False)
-        models |= {constraint: model for (constraint, _), model in made.networks.items()}
+    given = {"source_data": source_data, "n_source": n_source, "source_epochs": source_epochs}
+    given |= {"attack_steps": attack_steps, "device": device, "cluster": cluster}
+    check_learning(given)
+    models = _of_ladder(set(of_ladder.values()), given, source_seed)
     starts = [
         Start(name, of_ladder[name], models[of_ladder[name]], SMALL)
         if name in of_ladder
-        else _checkpoint(name, device)
+        else _shipped(name, source_seed, where) or _checkpoint(name, where)
         for name in names
     ]
     labels = [str(start.constraint) for start in starts]
@@ -81,11 +79,14 @@ def load(
     return starts
 
 
-def ladder(starts: Iterable[Start], *, source_seed: int = 0) -> Ladder:
-    """Return starts as a Ladder, all of one seed, in their order, on the device they are on."""
+def ladder(starts: Iterable[Start], *, source_seed: int = 0, cluster: str = "") -> Ladder:
+    """Return starts as a Ladder, all of one seed, in their order.
+
+    It computes on the device they are on, or on that of each worker of a cluster.
+    """
     networks = {(start.constraint, source_seed): start.model for start in starts}
     devices = {next(model.parameters()).device for model in networks.values()}
-    return Ladder(networks, device=devices.pop())
+    return Ladder(networks, device="auto" if cluster else devices.pop(), cluster=cluster)
 
 
 def depth(name: str, unfrozen_blocks: int | None) -> int:
@@ -110,6 +111,35 @@ def _constraint(name):
         return Constraint.parse(name)
     except ValueError:
         return None
+
+
+def _of_ladder(asked, given, seed):
+    """Return {constraint: network} of the ladder, and of random weights."""
+    device = choose_device(given["device"])
+    if shipped.meant(given["source_data"]):
+        learned = {name: UNTRAINED if name == FROM_SCRATCH else name for name in asked}
+        return {name: shipped.load(c, seed)[0].to(device) for name, c in learned.items()}
+    models = {}
+    if asked:
+        train = datasets.load(given["source_data"], n=given["n_source"] or None)
+    if controls := {UNTRAINED, FROM_SCRATCH} & asked:
+        model = pretrained.untrained(train, seed=seed, device=device)
+        models |= dict.fromkeys(controls, model)
+    if trained := asked - {UNTRAINED, FROM_SCRATCH}:
+        test, under = datasets.load(given["source_data"], "test"), sorted(trained)
+        made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
+        models |= {constraint: model for (constraint, _), model in made.networks.items()}
+    return models
+
+
+def _shipped(name, seed, device):
+    """Return a network that comes with the book, or None where the name is of no such one."""
+    constraint = shipped.parse(name)
+    if constraint is None:
+        return None
+    model, _ = shipped.load(constraint, seed)
+    called = Constraint(f"{shipped.PHOTOGRAPHS} {constraint}")  # beside a source of the ladder
+    return Start(name, called, model.to(device), SMALL)
 
 
 def _checkpoint(name, device):

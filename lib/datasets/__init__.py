@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lib import microcosm
 from lib.datasets import bundled, decoded, folders, further, hints, torchvision_sets
+from lib.datasets.folders import Folder
 from lib.datasets.reading import Unreadable, shown
 from lib.datasets.surveys import Survey
 from lib.datasets.walk import File
@@ -18,10 +19,12 @@ INSIDE = bundled.SETS | further.SETS
 NAMES = ("microcosm", *INSIDE, *microcosm.CUES, *torchvision_sets.SETS)
 DRAWN = {"microcosm": (2500, 1000)} | dict.fromkeys(microcosm.CUES, (1000, 500))
 """Training and test images of the sets that have no end, unless n asks for another number."""
+LEARNED = "photographs"
+"""What sources that come with the book have learned; the images themselves are not here."""
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Folder,
     split: str = "train",
     *,
     n: int | None = None,
@@ -30,13 +33,14 @@ def load(
 ) -> Images:
     """Load one split of an image set.
 
-    name_or_path: one of NAMES, in any spelling ("CIFAR-10", "Fashion-MNIST"), or a folder in the
-    layout of torchvision's ImageFolder, one folder for each class (2 to 1,000), itself split into
-    folders that are called train and test in any spelling, perhaps validation, or else split here.
-    A text that names a set is the set; "./name" or a Path is a folder. split: "train" or "test", or
-    "validation" of a folder that has one; no two share an image, exact copies included. n: number
-    of images, balanced over the classes as far as they reach, or None for all. seed: of the choice
-    of n. size: pixels of a side, to which the square in the centre is scaled.
+    name_or_path: one of NAMES, in any spelling ("CIFAR-10", "Fashion-MNIST"), or a folder, or what
+    `opened` makes of it, in the layout of torchvision's ImageFolder: one folder for each class (2
+    to 1,000), itself split into folders that are called train and test in any spelling, perhaps
+    validation, or else split here. A text that names a set is the set; "./name" or a Path is a
+    folder. split: "train" or "test", or "validation" of a folder that has one; no two share an
+    image, exact copies included. n: number of images, balanced over the classes as far as they
+    reach, or None for all. seed: of the choice of n. size: pixels of a side, to which the square in
+    the centre is scaled.
 
     The microcosm, and its shapes and gratings, which are labelled by one cue while the other is
     drawn at random, have no end: n is what is drawn, in balance over each 500. torchvision's sets
@@ -50,11 +54,12 @@ def load(
     size, an n the set does not hold, a set that cannot be downloaded, and a folder that is empty,
     has one class or over 1,000, tests a class it does not train, or holds what cannot be read.
     """
-    source = find(name_or_path)
-    if isinstance(source, Path):
+    given = opened(name_or_path)
+    if isinstance(given, Folder):
         _check(split, size, (*SPLITS, "validation"))
-        return _from_files(*folders.read(source).side(split), n, seed, size)
+        return _from_files(*given.side(split), n, seed, size)
     _check(split, size, SPLITS)
+    source = _plain(given)
     if source in DRAWN:
         return _drawn(source, split, n, seed, size)
     if source in torchvision_sets.FILES:
@@ -69,13 +74,24 @@ def load(
     return images if n is None else subset(images, n, seed)
 
 
-def pair(name_or_path: str | Path, *, size: int = 32) -> tuple[Images, Images]:
+def pair(name_or_path: str | Path | Folder, *, size: int = 32) -> tuple[Images, Images]:
     """Load the training and the test images of a set, as `load` does."""
-    source = find(name_or_path)
-    if isinstance(source, Path):
+    source = opened(name_or_path)
+    if isinstance(source, Folder):
         _check("train", size, SPLITS)
-        return _both(folders.read(source), size)
+        return _both(source, size)
     return load(source, size=size), load(source, "test", size=size)
+
+
+def opened(name_or_path: str | Path | Folder) -> str | Folder:
+    """Look at what a folder holds, once for all that takes it then; a set's name stays as it is.
+
+    Raises ValueError as `load` does.
+    """
+    if isinstance(name_or_path, Folder):
+        return name_or_path
+    source = find(name_or_path)
+    return folders.read(source) if isinstance(source, Path) else str(name_or_path)
 
 
 def _both(folder, size):
@@ -91,19 +107,19 @@ def _both(folder, size):
     return tuple(found)
 
 
-def survey(name_or_path: str | Path, *, size: int = 32) -> Survey:
+def survey(name_or_path: str | Path | Folder, *, size: int = 32) -> Survey:
     """Tell what a set holds: images by split and class, and what was left out or is doubtful.
 
     name_or_path, size: as in `load`, which has nothing to decode of it again. Of a folder no image
     is decoded, deep greys aside. Raises ValueError as `load` does.
     """
-    source = find(name_or_path)
-    if isinstance(source, Path):
-        return folders.read(source).survey(_shown(source, [source]))
-    notes = []
-    if Path(name_or_path).is_dir():
+    given = opened(name_or_path)
+    if isinstance(given, Folder):
+        return given.survey(_shown(given.root, [given.root]))
+    source, notes = _plain(given), []
+    if Path(given).is_dir():
         origin = f"this is the set {source} of {_origin(source)}"
-        notes.append(f"{origin}; for the folder write ./{shown(name_or_path)}")
+        notes.append(f"{origin}; for the folder write ./{shown(given)}")
     if source in torchvision_sets.FILES:
         found = [torchvision_sets.contents(source, split)[1:] for split in SPLITS]
     else:
@@ -156,6 +172,8 @@ def find(name_or_path: str | Path) -> str | Path:
         return path.resolve()
     near = [f"did you mean {name}? " for name in difflib.get_close_matches(plain, NAMES, n=1)]
     hint = f"{hints.of_file(path)}; " if path.is_file() else "".join(near)
+    if plain == LEARNED:
+        hint = "what the sources that come with the book learned does not come with it; "
     raise ValueError(
         f"there is no data set or folder {str(name_or_path)!r} (looked in {Path.cwd()}); "
         f"{hint}known sets are {', '.join(NAMES)}"
@@ -185,12 +203,24 @@ def named(text: str, *, size: int = 32) -> dict[str, tuple[Images, Images]]:
     return {name: pair(target, size=size) for name, target in _several(text).items()}
 
 
-def surveyed(text: str, *, size: int = 32) -> dict[str, Survey]:
-    """Survey the sets that a text names, by the same names as `named`, and raising the same."""
-    return {
-        name: replace(survey(target, size=size), name=name)
-        for name, target in _several(text).items()
-    }
+def remarks(*texts: str, size: int = 32) -> list[str]:
+    """List, as plain texts, what stands to be said of sets before anything is computed with them.
+
+    texts: as of `named`, several, or LEARNED, of which nothing is said. Of a folder it is its whole
+    survey: counts, the level of chance, what was understood, left out and is doubtful; of other
+    sets what is doubtful, mostly nothing. Raises ValueError as `named` does.
+    """
+    lines: list[str] = []
+    seen: set[str | Path] = set()  # one may be source and target
+    for name, target in (p for t in texts if _plain(t) != LEARNED for p in _several(t).items()):
+        about, source = survey(target, size=size), find(target)
+        first, *rest = replace(about, name=name).lines()
+        folder = isinstance(source, Path)
+        if source not in seen:
+            lines += [first] * folder
+            lines += [f"{name}: {line}" for line in (rest if folder else about.notes)]
+        seen.add(source)
+    return lines
 
 
 def _several(text):

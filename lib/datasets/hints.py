@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.datasets.divisions import split_of
 from lib.datasets.reading import shown
-from lib.datasets.walk import LeftOut, entries, is_image, subfolders
+from lib.datasets.walk import LeftOut, entries, images_in, subfolders
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 BESIDE = re.compile(
@@ -28,7 +28,7 @@ def no_classes(folder: Path) -> str:
     """Say why a folder without class folders is none of a set, and what to do."""
     held = [entry.name for entry in entries(folder) if not LeftOut().skips(entry.name)]
     expected = "expected one folder of images for each class"
-    if images := sum(map(is_image, held)):
+    if images := images_in(folder):
         return (
             f"the folder {shown(folder)} holds {counted(images, 'image')} but no class folders; "
             f"{expected}"
@@ -47,6 +47,8 @@ def one_class(folder: Path, name: str) -> str:
         place /= wrapped[0]
     if not wrapped:
         return ""
+    if split_of(folder.name):  # to name what is inside would leave the other splits out
+        return f"; if the classes are {some(wrapped)}, move them up, from {shown(place)}"
     return f"; {shown(place.name)}/ holds {some(wrapped)}: if that is the set, name {shown(place)}"
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 
 from lib import datasets
-from lib.datasets import decoded, folders
+from lib.datasets import decoded
+from lib.datasets.folders import Folder
 from lib.images import Images, choose, positions
 
 
 def load(
-    target: str | Path, most: int = 0, *, size: int = 32, seed: int = 0
+    target: str | Path | Folder, most: int = 0, *, size: int = 32, seed: int = 0
 ) -> tuple[Images, list[str]]:
     """Load the labelled images of a set or a folder that can be learnt from, and their names.
 
@@ -18,17 +19,17 @@ def load(
     divided. Of exact copies in one class there is one, so that however these images are divided, no
     image is on both sides.
 
-    target: name or folder, as in `lib.datasets.load`. most: how many at most, chosen as evenly over
-    the classes as they reach, or 0 for all. size: pixels of a side; the same images are chosen at
-    every size. seed: of the choice.
+    target: as in `lib.datasets.load`. most: how many at most, chosen as evenly over the classes as
+    they reach, or 0 for all. size: pixels of a side; the same images are chosen at every size.
+    seed: of the choice.
 
     Returns (Images, names): of a folder the names are paths within it, of another set positions
     such as "train 3". Raises ValueError as `lib.datasets.load` and `lib.images.choose` do.
     """
-    source = datasets.find(target)
-    if isinstance(source, Path):
-        return _of_folder(folders.read(source), most, size, seed)
-    images = datasets.load(target, size=size)
+    source = datasets.opened(target)
+    if isinstance(source, Folder):
+        return _of_folder(source, most, size, seed)
+    images = datasets.load(source, size=size)
     names = [f"train {i}" for i in range(len(images))]
     if 0 < most < len(images):
         chosen = choose(images, most, seed)
@@ -36,12 +37,19 @@ def load(
     return images, names
 
 
-def tested(target: str | Path, *, size: int = 32) -> Images | None:
+def tested(target: str | Path | Folder, *, size: int = 32) -> Images | None:
     """Load the test images of a set or a folder, or None of a folder that is not divided."""
-    source = datasets.find(target)
-    if isinstance(source, Path) and not folders.read(source).parts:
+    source = datasets.opened(target)
+    if isinstance(source, Folder) and not source.parts:
         return None
-    return datasets.load(target, "test", size=size)
+    return datasets.load(source, "test", size=size)
+
+
+def check(target: str | Path | Folder) -> None:
+    """Raise ValueError where `tested` will, before an image is read."""
+    source = datasets.opened(target)
+    if isinstance(source, Folder) and source.parts:
+        source.side("test")
 
 
 def joined(*parts: Images) -> Images:

@@ -40,8 +40,9 @@ class File(NamedTuple):
 class LeftOut:
     """What a walk does not take as an image.
 
-    suffixes: how many files there are of each suffix that Pillow does not open. system: how many
-    entries of each name in SYSTEM, and how many hidden images. loops: links that lead back.
+    suffixes: how many files there are of each suffix that Pillow does not open, and pipes and the
+    like that are called as images. system: how many entries of each name in SYSTEM, and how many
+    hidden images. loops: links that lead back.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
@@ -88,8 +89,7 @@ class LeftOut:
 
 def is_image(name: str) -> bool:
     """Tell by its suffix whether a file is of a format that Pillow opens."""
-    _, dot, suffix = name.rpartition(".")
-    return bool(dot) and f".{suffix.lower()}" in suffixes()
+    return name[name.rfind(".") :].lower() in suffixes()
 
 
 def entries(folder: str | Path) -> list[os.DirEntry]:
@@ -128,7 +128,7 @@ def files_below(folder: str | Path, left: LeftOut) -> list[File]:
 
 def images_in(folder: str | Path) -> int:
     """Count the image files that lie in a folder itself, hidden ones aside."""
-    return sum(is_image(e.name) and not e.is_dir() for e in entries(folder) if e.name[0] != ".")
+    return sum(is_image(e.name) and _is_file(e) for e in entries(folder) if e.name[0] != ".")
 
 
 def holds_images(folder: str | Path) -> bool:
@@ -147,12 +147,13 @@ def _found(folder, left) -> Iterator[File]:
             pending.pop()
             continue
         name = entry.name
-        if is_image(name) and name[0] != "." and not _is_folder(entry):
+        if is_image(name) and name[0] != "." and _is_file(entry):
             yield File.at(entry.path)
         elif left.skips(name):
             continue
         elif not _is_folder(entry):
-            left.suffixes[Path(name).suffix.lower() or "without a suffix"] += 1
+            kind = Path(name).suffix.lower() or "without a suffix"
+            left.suffixes[kind + " that is no regular file" * is_image(name)] += 1
         elif (here := _identity(entry.path)) in seen:
             left.loops.append(entry.path)
         else:
@@ -168,6 +169,14 @@ def _is_folder(entry):
         if is_image(entry.name):
             return False  # reading the image will tell
         raise _unlisted(entry.path, error) from None
+
+
+def _is_file(entry):
+    """Tell whether an entry is a file, or leads nowhere, of which reading will tell; no pipe."""
+    try:
+        return entry.is_file() or not (entry.is_dir() or Path(entry.path).exists())
+    except OSError:
+        return True
 
 
 def _identity(folder):

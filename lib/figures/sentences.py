@@ -23,8 +23,9 @@ def say(text: str) -> None:
 
 
 def say_list(*items: str) -> None:
-    """Say a Markdown list of these items."""
-    say("\n".join(f"- {item}" for item in items))
+    """Say a Markdown list of these items, or nothing where there are none."""
+    if items:
+        say("\n".join(f"- {item}" for item in items))
 
 
 def say_table(*rows: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 Rule = Callable[[str, object], object]
@@ -36,7 +37,8 @@ def check(namespace: dict, rules: Mapping[str, Rule]) -> dict:
     In a fresh kernel any plain value that has no rule is a mistake: papermill makes a variable of
     every name it is given. When the cell is run again by hand, the notebook's own variables are
     there too, and only the rules are checked. Of text that looks like a number papermill makes one;
-    a whole number is made text again, also in `namespace`, where the annotation is str.
+    a whole number is made text again, also in `namespace`, where the annotation is str. It is
+    refused where a file or folder that is here can have been meant as well, as 007 by 7.
 
     Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
     without a rule, and a value that its rule refuses.
@@ -52,6 +54,8 @@ def check(namespace: dict, rules: Mapping[str, Rule]) -> dict:
         as_text = f"text goes by papermill's -r {name} TEXT, and in YAML in quotes"
         if kinds.get(name) is str and type(value) is int:
             namespace[name] = str(value)
+            if other := _read_as(value):
+                refuse(name, value, f"text, as {other} may have been meant ({as_text})")
         elif kinds.get(name) is str and not isinstance(value, str):
             refuse(name, value, f"text ({as_text})")
         try:
@@ -72,6 +76,15 @@ def checking() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise ParameterError(error) from None
+
+
+def _read_as(number):
+    """Name a file or a folder here that reads as a whole number, but is written otherwise."""
+    for entry in sorted(Path.cwd().iterdir()):
+        with contextlib.suppress(ValueError):
+            if int(entry.name) == number and entry.name != str(number):
+                return entry.name
+    return ""
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

@@ -8,17 +8,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import microcosm
+from lib import datasets, microcosm
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint, constraints
 from lib.freezing import split
 from lib.images import Images
 from lib.networks import choose_device
-from lib.runtime.parallel import each
+from lib.runtime.parallel import each, on_cluster
 from lib.runtime.rows import Job, collect
 from lib.runtime.rules import ParameterError, listed
 from lib.studies import pretrained
+from lib.studies.parameters import LEARNING
 from lib.training import NotFinite
-from lib.zoo import published
+from lib.zoo import published, shipped
 
 NOTED = (
     "source_data", "n_source", "source_epochs", "attack_steps", "checkpoints", "image_size",
@@ -54,7 +55,8 @@ class Ladder:
 
     networks: {(constraint, seed): network in eval mode}. records: what is known of the making of
     those that were trained. device: where all is computed. rows_file: keeps what is measured, as
-    in `lib.runtime.rows.collect`, or "". noted: columns for that file.
+    in `lib.runtime.rows.collect`, or "". noted: columns for that file. cluster: where jobs run, as
+    in `lib.runtime.parallel.each`.
     """
 
     networks: dict[tuple[Constraint, int], nn.Module]
@@ -62,13 +64,14 @@ class Ladder:
     device: str | torch.device = "cpu"
     rows_file: str = ""
     noted: dict = field(default_factory=dict)
+    cluster: str = ""
 
     @classmethod
     def of(
         cls,
         given: Mapping,
-        train: Images,
-        test: Images,
+        train: Images | None = None,
+        test: Images | None = None,
         *,
         under: Iterable[Constraint] | None = None,
         seeds: Iterable[int] | None = None,
@@ -77,34 +80,45 @@ class Ladder:
         """Make the ladder that a chapter's parameters ask for.
 
         given: the parameters by name: l2, linf, seeds, source_epochs, attack_steps, device and,
-        where the chapter has them, more_sources, checkpoints, rows_file and those of NOTED. train,
-        test: what the sources learn, as in `lib.studies.pretrained.source`. under: constraints, or
-        None for those of l2, linf and more_sources, or for the networks that checkpoints names,
-        which then take their place; several files of one constraint are its seeds. seeds: training
-        seeds, or None for as many as given says. controls: whether to add untrained networks, of
-        the natural one's architecture.
+        where it has them, more_sources, checkpoints, rows_file, cluster and those of NOTED. train,
+        test: what the sources learn, as in `lib.studies.pretrained.source`, or None for the images
+        of source_data; where that is "photographs", no source is trained: those that come with the
+        book are taken, as of `lib.zoo.shipped`. under: constraints, or None for those of l2, linf
+        and more_sources, or for the networks that checkpoints names, which then take their place;
+        several files of one constraint are its seeds. seeds: training seeds, or None for as many as
+        given says. controls: whether to add untrained networks, of the natural one's architecture.
 
         Raises ValueError where checkpoints has no natural network, no other, or not equally many
-        of each, or stands beside more_sources, and as `pretrained.source` and
-        `published.constrained` do.
+        of each, or stands beside more_sources, and as `pretrained.source`,
+        `published.constrained` and `shipped.load` do.
         """
         device, more = choose_device(given["device"]), listed(given.get("more_sources", ""))
-        if given.get("checkpoints") and under is None:
+        from_files = given.get("checkpoints") and under is None
+        come = train is None and not from_files and shipped.meant(given["source_data"])
+        if train is None and not come:
+            train, test = _images(given)
+        if from_files:
             if more:
                 raise ValueError("more_sources are trained, and checkpoints are not; give only one")
             made = _from_files(given["checkpoints"], device, given.get("image_size", 0))
         else:
             asked = constraints(given["l2"], given["linf"], more) if under is None else list(under)
             seeds = range(given["seeds"]) if seeds is None else seeds
-            made = _trained(given, train, test, [(c, s) for s in seeds for c in asked], device)
+            keys = [(c, s) for s in seeds for c in asked]
+            if come:
+                keys += [(UNTRAINED, s) for c, s in keys if c == NATURAL and controls]
+            made = _shipped(keys, device) if come else _trained(given, train, test, keys, device)
         networks = {key: model for key, (model, _) in made.items()}
         records = {key: record for key, (_, record) in made.items()}
-        for (constraint, seed), record in records.items() if controls else ():
+        for (constraint, seed), record in records.items() if controls and not come else ():
             if constraint == NATURAL:
                 how = {"seed": seed, "arch": record.get("arch", "small_resnet"), "device": device}
                 networks[UNTRAINED, seed] = pretrained.untrained(train, **how)
-        noted = {name: given[name] for name in NOTED if name in given}
-        return cls(networks, records, device, given.get("rows_file", ""), noted)
+        true = [name for name in NOTED if name in given and not (come and name in LEARNING)]
+        noted = {name: given[name] for name in true}
+        cluster = given.get("cluster", "")
+        where = given["device"] if cluster else device  # "auto" is then for a worker to say
+        return cls(networks, records, where, given.get("rows_file", ""), noted, cluster)
 
     @classmethod
     def of_mixed_textures(cls, given: Mapping, count: int, test: Images) -> "Ladder":
@@ -189,35 +203,46 @@ class Ladder:
             {"function": function, "network": model, "call": _resolved(call, _named(key))}
             for key, model in self.networks.items()
         ]
-        results = each(_call, calls, label=label, device=self.device)
+        results = each(_call, calls, label=label, device=self.device, cluster=self.cluster)
         return dict(zip(self.networks, results, strict=True))
 
     def measure(
-        self, function: Callable, *, over: Mapping | None = None, label: str, **call
+        self,
+        function: Callable,
+        *,
+        over: Mapping | None = None,
+        together: Mapping | None = None,
+        label: str,
+        **call,
     ) -> pd.DataFrame:
         """Call a function with each network, and for each entry of `over`, and collect its rows.
 
         function: takes the network first; returns a DataFrame, a dict or a list of dicts, one a
         row. over: {argument: {name: value}} or {argument: [plain values]}: the function is called
-        for each combination, and its rows have the name (or the value) as a column. label: what is
-        measured, for the progress line and the file. call: further arguments of the function. An
-        argument that differs by network or by entry, and a later key of `over`, is a By.
+        for each combination, and its rows have the name (or the value) as a column. together:
+        {argument: values} of one argument that a call takes as a list, and for each of whose values
+        the function yields its rows. label: what is measured, for the progress line and the file.
+        call: further arguments of the function. An argument that differs by network or by entry,
+        and a later key of `over`, is a By.
 
-        Calls run in parallel, and with `rows_file` each call's rows are kept as soon as they are
-        there, and spared in a later run.
+        Calls run in parallel, and with `rows_file` the rows of each call, or of each value of
+        `together`, are kept as soon as they are there, and spared in a later run.
 
         Returns the rows in the order of `over`, and for each entry of the networks, with the
         columns constraint (a Constraint), source_seed and the keys of `over` before those of the
         function. Raises as the function and `collect` do; what is not finite is a ParameterError.
         """
-        jobs = []
+        jobs, several = [], next(iter(together or {}), "")
         for entry in _entries(over or {}):
             arguments = call | {name: argument for name, (_, argument) in entry.items()}
             for key, model in self.networks.items():
                 columns = _named(key) | {name: value for name, (value, _) in entry.items()}
                 texts = columns | {"constraint": key[0].text}
-                jobs.append(Job(function, _resolved(arguments, columns), texts, (model,)))
-        kept: dict = {"file": self.rows_file, "noted": self.noted}
+                resolved = _resolved({**arguments, **(together or {})}, columns)
+                if several:  # each value once
+                    resolved[several] = list(dict.fromkeys(resolved[several]))
+                jobs.append(Job(function, resolved, texts, (model,), several))
+        kept: dict = {"file": self.rows_file, "noted": self.noted, "cluster": self.cluster}
         try:
             rows = collect(jobs, label=label, device=self.device, **kept)
         except NotFinite as error:  # lr is a parameter of most chapters
@@ -272,13 +297,50 @@ def _entries(over):
     return entries
 
 
+def _images(given):
+    """Load what the sources learn; of photographs that are not here, the microcosm stands for them.
+
+    That is where networks from files take their place: only the statistics of untrained ones are
+    then measured on it.
+    """
+    source_data, size = given["source_data"], given.get("image_size", 32)
+    name = "microcosm" if shipped.meant(source_data) else source_data
+    train = datasets.load(name, n=given.get("n_source") or None, size=size)
+    return train, datasets.load(name, "test", size=size)
+
+
+def _shipped(keys, device):
+    """Return {(constraint, seed): (network, record)} of sources that come with the book."""
+    found = {}
+    for asked, seed in keys:
+        model, record = shipped.load(asked, seed)
+        found[shipped.under(record), seed] = model.to(device), record
+    return found
+
+
 def _trained(given, train, test, keys, device):
     """Return {(constraint, seed): (network, record)} of sources, from the cache or trained."""
     how = {"epochs": given["source_epochs"], "attack_steps": given["attack_steps"]}
     shared = {"train": train, "test": test, "device": str(device), **how}
     calls = [{**shared, "constraint": constraint, "seed": seed} for constraint, seed in keys]
-    made = each(pretrained.source, calls, label="sources", device=device)
-    return dict(zip(keys, made, strict=True))
+    if not given.get("cluster"):
+        made = each(pretrained.source, calls, label="sources", device=device)
+        return dict(zip(keys, made, strict=True))
+    # Kept here: the disks of workers come and go.
+    calls = [{**call, "device": given["device"]} for call in calls]
+    found = [pretrained.kept(**call) for call in calls]
+    left = [number for number, source in enumerate(found) if source is None]
+    for which, (model, record) in on_cluster(
+        given["cluster"],
+        pretrained.source,
+        [calls[number] for number in left],
+        label="sources",
+        device=given["device"],
+    ):
+        pretrained.keep(model, record, **calls[left[which]])
+        found[left[which]] = model, record
+    found = [(model.to(device), record) for model, record in found]
+    return dict(zip(keys, found, strict=True))
 
 
 def _from_files(checkpoints, device, image_size):

@@ -1,6 +1,7 @@
 """The parameters of the chapters: what each means and allows, once for all of them."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,13 @@ from lib.runtime.rules import (
     one_of,
     text,
 )
-from lib.zoo import published
+from lib.zoo import published, shipped
 
 checking = rules.checking
 MANY = 10**7
 """More images than any set has."""
+LEARNING = {"n_source": 2500, "source_epochs": 6, "attack_steps": 1}
+"""How sources learn, by default; those that come with the book have learned already."""
 
 
 class Parameter(NamedTuple):
@@ -41,8 +44,9 @@ def check(namespace: dict, /) -> dict:
     plain value that is no parameter of the chapter is a mistake.
 
     Returns the parameters as given: {name: value}. Raises ParameterError, in one line, for a name
-    that is no parameter of the chapter, a value that its rule refuses, sources that figures would
-    call the same, and more unfrozen blocks than the sources have.
+    that is no parameter of the chapter, a value that its rule refuses, what sources that come with
+    the book cannot be told, sources that figures would call the same, and more unfrozen blocks than
+    the sources have.
     """
     names = rules.annotated(namespace)
     missing = [name for name in names if name not in TABLE]
@@ -50,6 +54,8 @@ def check(namespace: dict, /) -> dict:
         raise ParameterError(f"{missing[0]} is not among the parameters of lib.studies.parameters")
     given = rules.check(namespace, {name: TABLE[name].rule for name in names})
     with checking():
+        if not given.get("checkpoints"):
+            check_learning(given)
         linf = [*given.get("linf", []), *given.get("more_linf", [])]
         constraints(given.get("l2", []), linf, listed(given.get("more_sources", "")))
     if given.get("checkpoints") == "":
@@ -60,16 +66,33 @@ def check(namespace: dict, /) -> dict:
     return given
 
 
+def check_learning(given: Mapping) -> None:
+    """Raise ValueError where sources that have learned already are told how to learn.
+
+    They would not heed it, and rows and captions would give as theirs what they never had.
+    """
+    for name, usual in LEARNING.items() if shipped.meant(given.get("source_data", "")) else ():
+        if given.get(name, usual) != usual:
+            raise ValueError(
+                f"{name} is {given[name]}, but the sources that learned photographs come as they "
+                "are, see data/README.md; leave it out, or name a folder as source_data"
+            )
+
+
 def a_source(name: str) -> None:
-    """Raise ValueError unless a name is that of a source: of the ladder, published or a file's."""
+    """Raise ValueError unless a name is that of a source.
+
+    It is of the ladder, of those that come with the book, published or a file's.
+    """
     if ":" in name:
         published.check_file(name)
-    elif name not in published.published():
+    elif name not in published.published() and shipped.parse(name) is None:
         try:
             Constraint.parse(name)
         except ValueError as error:
             raise ValueError(
-                f"there is no source {name!r} ({error}); others are {UNTRAINED}, ARCH:PATH, and "
+                f"there is no source {name!r} ({error}); others are {UNTRAINED}, "
+                f"{', '.join(shipped.names()) or 'none that come with the book'}, ARCH:PATH, and "
                 "published ones such as resnet50_l2_eps3"
             ) from None
 
@@ -102,8 +125,9 @@ def _checkpoints(name, value):
 
 
 def _data(name, value):
-    """Allow a known set of images, or a folder."""
-    datasets.find(_text(value))
+    """Allow a known set of images, a folder, or what the sources in the book have learned."""
+    if not shipped.meant(_text(value)):
+        datasets.find(value)
 
 
 def _targets(name, value):
@@ -116,6 +140,14 @@ def _rows_file(name, value):
     """Allow a file that can take rows, or nothing."""
     if _text(value):
         check_rows(value)
+
+
+def _cluster(name, value):
+    """Allow the address of a Dask scheduler, or nothing."""
+    if _text(value) and not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", value):
+        raise ValueError(
+            f"{value!r} is no address of a Dask scheduler; as in tcp://127.0.0.1:8786, or nothing"
+        )
 
 
 def _new_csv(name, value):
@@ -222,6 +254,7 @@ TABLE = {
         ("source_epochs", integer(1, 10_000), "passes of a source's training over its images"),
         ("attack_steps", integer(1, 1000), "PGD steps an image and epoch of robust training"),
         ("device", one_of("auto", "cpu", "cuda"), "auto, cpu or cuda"),
+        ("cluster", _cluster, "address of a Dask scheduler; this machine if empty"),
     )
 }
 """Every parameter by its name. A chapter that has it writes its meaning beside it."""

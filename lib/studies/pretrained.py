@@ -75,16 +75,8 @@ def source(
     if constraint != NATURAL and constraint.kind is None:
         raise ValueError(f"constraint is {constraint}; allowed are {ALLOWED}")
     how, device = Training(**training), choose_device(device)
-    under = {"constraint": constraint.name, "amount": float(constraint.amount)}
-    parameters = {**under, "seed": seed, **asdict(how)}
-    identity = {
-        "parameters": parameters,
-        "images": [digest(train), digest(test)],
-        "code": fingerprint.code(*_modules(how.arch, constraint)),
-        "machine": [platform.machine(), device.type, torch.__version__, *versions(how.arch)],
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    path = CACHE / f"{key}.safetensors"
+    machine = platform.machine(), device.type
+    identity, path = _identified(train, test, constraint, seed, how, machine)
     model = build(how.arch, len(train.classes), seed=seed, width=how.width)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -95,6 +87,61 @@ def source(
             _write(model, path, record)
             left.path.unlink(missing_ok=True)
     return model.to(device).eval(), record
+
+
+def kept(
+    train: Images,
+    test: Images,
+    constraint: Constraint,
+    *,
+    seed: int,
+    device: str | torch.device,
+    **training,
+) -> tuple[nn.Module, dict] | None:
+    """Return a source that lies in the cache, trained here or by a cluster, or None.
+
+    As of `source`, on the CPU.
+    """
+    how, here = Training(**training), (platform.machine(), choose_device(device).type)
+    for machine in (here, ("cluster", str(device))):
+        identity, path = _identified(train, test, constraint, seed, how, machine)
+        model = build(how.arch, len(train.classes), seed=seed, width=how.width)
+        record = _read(model, path, identity)
+        if record is not None:
+            return model.eval(), record
+    return None
+
+
+def keep(
+    model: nn.Module,
+    record: dict,
+    train: Images,
+    test: Images,
+    constraint: Constraint,
+    *,
+    seed: int,
+    device: str | torch.device,
+    **training,
+) -> None:
+    """Store what `source` has returned on a worker of a cluster, whatever machine that was."""
+    how, machine = Training(**training), ("cluster", str(device))
+    identity, path = _identified(train, test, constraint, seed, how, machine)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        _write(model, path, {**record, "worker": record["machine"], **identity})
+
+
+def _identified(train, test, constraint, seed, how, machine):
+    """Return all that determines a source, and the path of its weights."""
+    under = {"constraint": constraint.name, "amount": float(constraint.amount)}
+    identity = {
+        "parameters": {**under, "seed": seed, **asdict(how)},
+        "images": [digest(train), digest(test)],
+        "code": fingerprint.code(*_modules(how.arch, constraint)),
+        "machine": [*machine, torch.__version__, *versions(how.arch)],
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    return identity, CACHE / f"{key}.safetensors"
 
 
 def _modules(arch, constraint):

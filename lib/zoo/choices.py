@@ -14,6 +14,8 @@ NORMALISER = re.compile(
 COUNTER = "num_batches_tracked"
 NETWORKS = 50
 """In a file, at most."""
+LONG = 80
+"""Letters of a name that is told, at most."""
 
 
 def wrapped(found, start):
@@ -90,10 +92,11 @@ def check_alone(weights, prefix, groups):
         for name in (n for n in weights | theirs if COUNTER not in n):
             if name not in weights or name not in theirs or not _same(weights[name], theirs[name]):
                 entries = [f"PATH#{label(p)}" if p else "the rest" for p in groups]
-                more = f" and {len(entries) - 6} more" if len(entries) > 6 else ""
+                told = [entry for entry in entries if len(entry) < LONG][:6]
+                more = [f"{len(entries) - len(told)} more"] * (len(told) < len(entries))
                 raise Unfit(
-                    f"holds {len(groups)} networks, which differ in {name}; name one of them: "
-                    f"{', '.join(entries[:6])}{more}"
+                    f"holds {len(groups)} networks, which differ in {name[-LONG:]}; name one of "
+                    f"them: {' and '.join(filter(None, [', '.join(told), *more]))}"
                 )
 
 

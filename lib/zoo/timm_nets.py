@@ -46,14 +46,16 @@ def build(
         body = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **settings)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"timm does not build {name} with {settings}: {error}") from None
-    head = body.pretrained_cfg["classifier"]
+    config = body.pretrained_cfg
+    head = config["classifier"]
     if not hasattr(body, "group_matcher"):
         raise ValueError(f"timm does not say what the blocks of {name} are; choose another network")
     if not isinstance(head, str) or not isinstance(body.get_submodule(head), nn.Linear):
         raise ValueError(f"{name} does not end in one linear layer; choose another network")
-    fixed = body.pretrained_cfg.get("fixed_input_size", False)
-    size = settings.get("img_size", body.pretrained_cfg["input_size"][-1])
-    return Grouped(body, head, size if fixed else None)
+    # The least that timm allows is its own where windows of a fixed size must fill all stages.
+    alone = config.get("min_input_size") == config["input_size"]
+    size = settings.get("img_size", config["input_size"][-1])
+    return Grouped(body, head, size if alone or config.get("fixed_input_size") else None)
 
 
 def size_of(model: nn.Module, weights: dict[str, torch.Tensor]) -> int:

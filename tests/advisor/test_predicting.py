@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from lib.advisor import __main__ as program
 from lib.advisor import exported, predicting
 from lib.datasets import labelled
+from lib.datasets.reading import read_image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +44,17 @@ def test_what_was_saved_predicts_a_folder(mine, loaded, saved, tmp_path, capsys)
     out = tmp_path / "said.csv"
     assert program.main(["predict", str(saved), str(mine), "--out", str(out)]) == 0
     assert list(csv.DictReader(out.open(encoding="utf-8"))) == rows
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_pillow_finds_odd_is_not_said_where_the_image_is_read(loaded, tmp_path):
+    broken = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # five entries, and none of them there
+    Image.new("RGB", (40, 40)).save(tmp_path / "1.jpg", exif=broken)
+    with warnings.catch_warnings(record=True) as said:
+        (row,) = predicting.predict(*loaded, tmp_path)
+    assert row.answer and not said
+    with pytest.warns(UserWarning, match="EXIF"):
+        read_image(tmp_path / "1.jpg", 32)
 
 
 def test_a_bad_file_is_a_row_with_its_error_and_the_rest_is_kept(saved, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,30 @@ def test_a_split_folder_is_tested_on_its_test_images(checkpoint, tmp_path, capsy
     printed = capsys.readouterr()
     assert "fine-tuned to 32 images of 2 classes, its test images too" in printed.out
     assert "the saved one was trained on them too" in printed.out
+
+
+def test_a_split_without_test_images_is_refused_before_a_source_is_trained(
+    tmp_path, capsys, monkeypatch
+):
+    draw(tmp_path / "set" / "train", {"dark": 3, "light": 3})
+    (tmp_path / "set" / "test").mkdir()
+    monkeypatch.setattr(starts, "load", None)
+    arguments = ["--source", "natural", "--out", str(tmp_path / "a.pt2")]
+    assert program.main(["fit", str(tmp_path / "set"), *arguments]) == 1
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: the folder ") and "holds no images to test" in error
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_a_line_without_code(mine, tmp_path, capsys, monkeypatch):
+    def load(*_, **__):
+        warnings.warn("assumed is timm's mean", stacklevel=2)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(starts, "load", load)
+    assert program.main(["fit", str(mine), "--source", "natural", "--out", str(tmp_path / "a.pt2")])
+    *_, note, error = capsys.readouterr().err.splitlines()
+    assert (note, error) == ("note: assumed is timm's mean", "error: enough")
 
 
 def test_one_image_of_a_class_is_trained_and_said(checkpoint, tmp_path, capsys):

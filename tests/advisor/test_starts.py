@@ -5,7 +5,7 @@ from lib import datasets
 from lib.advisor import starts
 from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
 from lib.studies import pretrained
-from lib.zoo import models
+from lib.zoo import models, shipped
 
 QUICK = {"source_data": "faces", "n_source": 20, "source_epochs": 1, "device": "cpu"}
 
@@ -33,6 +33,47 @@ def test_starts_are_the_sources_of_that_name():
     assert list(ladder.networks) == [(start.constraint, 3) for start in found]
     assert all(ladder.networks[start.constraint, 3] is start.model for start in found)
     assert str(ladder.device) == "cpu" and not ladder.rows_file
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """Sources that come with the book: here two, and random weights."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    for seed, name in enumerate((NATURAL, Constraint("l2", 0.5), UNTRAINED)):
+        how = {"constraint": name.name, "amount": name.amount, "seed": 3, "width": 2}
+        about = {"parameters": how | {"arch": "small_resnet"}, "classes": 5}
+        shipped.write(models.build("small_resnet", 5, seed=seed, width=2), about)
+
+
+def same(start, constraint):
+    expected = shipped.load(constraint, 3)[0].state_dict()
+    return all(torch.equal(start.model.state_dict()[k], v) for k, v in expected.items())
+
+
+def test_those_that_come_with_the_book_stand_beside_the_ladder(photographs):
+    names = ["natural", "photographs natural", "Photographs ℓ2 1/2"]
+    found = starts.load(names, source_seed=3, **QUICK)
+    assert [str(s.constraint) for s in found] == [
+        "natural", "photographs natural", "photographs ℓ2 0.5",
+    ]  # fmt: skip
+    assert same(found[1], NATURAL) and same(found[2], Constraint("l2", 0.5))
+    assert {s.size for s in found} == {32} and not found[2].model.training
+    assert starts.depth(names[2], None) == 0
+    with pytest.raises(ValueError, match="under natural with seed 0 comes with the book"):
+        starts.load(["photographs natural"], device="cpu")
+
+
+def test_with_photographs_as_what_it_learned_the_ladder_is_of_those(photographs):
+    how = {"source_data": "photographs", "source_seed": 3, "device": "cpu"}
+    found = starts.load(["l2 0.5", "natural", "from scratch"], **how)
+    assert [s.constraint for s in found] == [Constraint("l2", 0.5), NATURAL, FROM_SCRATCH]
+    learned = [Constraint("l2", 0.5), NATURAL, UNTRAINED]
+    assert all(same(start, name) for start, name in zip(found, learned, strict=True))
+    assert not pretrained.CACHE.exists()
+    with pytest.raises(ValueError, match=r"under l2 0\.25 with seed 3 comes with the book"):
+        starts.load(["l2 0.25"], **how)
+    with pytest.raises(ValueError, match="n_source is 20, but the sources that learned photograph"):
+        starts.load(["natural"], n_source=20, **how)
 
 
 def told(network):

@@ -54,6 +54,14 @@ def test_the_root_of_a_repository(tmp_path):
     assert doubt.endswith(f"are those the classes? then name {tmp_path / 'Dataset'}")
 
 
+def test_splits_that_are_wrapped_once_more(tmp_path):
+    laid_out(tmp_path, *(f"seg_{s}/seg_{s}/{name}" for s in ("train", "test") for name in "ab"))
+    with pytest.raises(ValueError, match="has 1 class") as error:
+        survey(tmp_path)
+    inner = tmp_path / "seg_train" / "seg_train"
+    assert str(error.value).endswith(f"; if the classes are a, b, move them up, from {inner}")
+
+
 def test_images_beside_their_masks(tmp_path):
     laid_out(tmp_path, "Images", "Masks")
     (doubt,) = doubts(tmp_path)

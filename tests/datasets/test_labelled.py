@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from lib import datasets
-from lib.datasets import labelled
+from lib.datasets import folders, labelled
 from lib.datasets.reading import read_image
 
 
@@ -45,6 +45,21 @@ def test_of_a_folder_that_is_not_divided_all_even_a_class_of_one(tmp_path):
     images, names = labelled.load(root)
     assert images.y.bincount().tolist() == [1, 5] and len(names) == 6
     assert labelled.tested(root) is None
+
+
+def test_a_folder_is_looked_at_once_for_all_that_takes_it(tmp_path, monkeypatch):
+    for seed, part in enumerate(("train", "test")):
+        folder(tmp_path / part, seed=seed)
+    images, names = labelled.load(tmp_path)
+    test, about = labelled.tested(tmp_path), datasets.survey(tmp_path)
+    held = datasets.opened(str(tmp_path))
+    monkeypatch.setattr(folders, "read", None)
+    assert datasets.survey(held) == about and datasets.opened(held) is held
+    again, same = labelled.load(held)
+    assert torch.equal(again.x, images.x) and same == names
+    assert torch.equal(labelled.tested(held).x, test.x)
+    assert torch.equal(datasets.pair(held)[1].x, test.x)
+    assert datasets.opened("Faces") == "Faces"
 
 
 def test_of_exact_copies_in_one_class_there_is_one(tmp_path):

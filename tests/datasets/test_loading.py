@@ -169,15 +169,14 @@ def test_a_set_is_told_from_a_folder_of_its_name_first_of_all(photographs):
     assert set(bundled.FROM) == set(bundled.SETS)
 
 
-def test_the_same_sets_surveyed(photographs):
-    text = "day1/images,day2/images, faces, ./digits"
-    splits, said = datasets.named(text, size=8), datasets.surveyed(text, size=8)
-    assert list(splits) == list(said)
-    for name, (train, test) in splits.items():
-        assert said[name].name == name and said[name].classes == train.classes
-        for split, images in (("train", train), ("test", test)):
-            expected = images.y.bincount(minlength=len(train.classes)).tolist()
-            assert list(said[name].counts[split]) == expected
+def test_remarks_on_sets_are_the_survey_of_folders_and_the_doubts_about_others(photographs):
+    said = datasets.remarks("day1/images,day2/images, faces", "digits, day1/images", size=8)
+    starts = [line.split(": ")[0] for line in said if "; chance is 50 %" in line]
+    assert starts == ["day1/images", "day2/images"]  # once, though one of them is named twice
+    assert "day2/images: images of each class: left 3, right 3" in said
+    assert "digits: this is the set digits of scikit-learn; for the folder write ./digits" in said
+    assert len(said) == len(set(said)) and not any(line.startswith("faces") for line in said)
+    assert datasets.remarks("faces", "microcosm", size=8) == []
 
 
 def test_folders_that_end_alike_are_told_apart(photographs):

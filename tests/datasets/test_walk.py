@@ -47,6 +47,22 @@ def test_what_pillow_does_not_open_is_counted_by_suffix_in_one_line(tmp_path):
     assert note.endswith("; pip install pillow-heif to read these photographs")
 
 
+def test_what_is_called_an_image_but_is_no_file_is_left_out_and_told(tmp_path):
+    noise(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "x.JPG")
+    (tmp_path / "pipe.jpg").symlink_to(tmp_path / "x.JPG")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")  # an image that is lost
+    left = LeftOut()
+    found = {file.path for file in files_below(tmp_path, left)}
+    assert found == {str(tmp_path / name) for name in ("a.png", "gone.png")}
+    assert walk.images_in(tmp_path) == 2
+    (note,) = left.notes()
+    assert note.endswith("opens no such files: 2 .jpg that is no regular file")
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "gone.png").unlink()
+    assert not walk.holds_images(tmp_path)
+
+
 def test_the_order_is_that_of_the_parts_of_the_paths(tmp_path):
     names = ("b.png", "a/2.png", "a-b/1.png", "a/c/1.png", "a.png", "a/C.png", "é.png", "a/1.png")
     for name in names:
@@ -120,7 +136,7 @@ def plainly(folder, seen):
             continue
         if path.is_dir():
             found |= plainly(path, seen)
-        elif path.suffix.lower() in (".png", ".jpg"):
+        elif path.suffix.lower() in (".png", ".jpg") and not path.is_fifo():
             found.add(path.resolve())
     return found
 

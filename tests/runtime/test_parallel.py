@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,11 +81,42 @@ def test_progress_in_a_notebook_is_one_display(monkeypatch):
     assert each(where, [], label="nothing") == [] and len(said) == 3
 
 
-def test_no_bar_where_nobody_looks(capsys):
+def test_no_word_of_what_is_quick_where_nobody_looks(capsys):
     import ipykernel  # noqa: F401  that it is imported does not make a notebook
 
     each(where, calls[:2], label="doubled", workers=1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_gets_lines_with_the_time_that_is_left(capsys, monkeypatch):
+    monkeypatch.setattr(parallel, "SECONDS", 0.05)
+    with parallel.bar(4, "fine-tuning, epochs") as bar:
+        for _ in range(4):
+            time.sleep(0.06)
+            bar.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3 and "\r" not in "".join(lines)
+    assert all(re.fullmatch(r"fine-tuning, epochs: \d of 4, [\d?:]+ left", line) for line in lines)
+    assert lines[-1] == "fine-tuning, epochs: 4 of 4, 00:00 left"
+    results = (time.sleep(0.06) or i for i in range(4))
+    assert list(parallel.progress(results, 4, "trained")) == [0, 1, 2, 3]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "trained: 4 of 4, 00:00 left" and "trained: 0 of 4" not in lines[0]
+
+
+def test_a_file_gets_no_line_for_every_step(capsys):
+    with parallel.bar(50, "steps") as bar:
+        for _ in range(50):
+            time.sleep(0.02)
+            bar.update()
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+
+
+def test_on_a_terminal_there_is_one_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(parallel.progress(range(3), 3, "steps")) == [0, 1, 2]
+    written = capsys.readouterr().err
+    assert "\r" in written and "3/3" in written
 
 
 def sleeps(folder):

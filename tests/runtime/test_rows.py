@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lib.attacks import L2
+from lib.runtime import keeping as kept_file
 from lib.runtime import provenance, rows
+from lib.runtime.keeping import Keeping
 from lib.runtime.parallel import each
 from lib.runtime.rows import Job, collect
 
@@ -151,8 +154,9 @@ def test_a_call_that_a_kill_cut_anywhere_is_made_again(tmp_path):
 
 def test_jobs_that_share_a_file_lose_nothing(tmp_path):
     file = tmp_path / "rows.jsonl"
+    keeping = Keeping(file, 0, "a run", {})
     calls = [
-        {"job": job, "path": file, "about": {"call": str(i // 2), "code": "c"}, "start": 0}
+        {"job": job, "marks": [(str(i // 2), "c")], "keeping": keeping}
         for i, job in enumerate(jobs(tmp_path, [v // 2 for v in range(24)]))
     ]
     each(rows._run_and_keep, calls, label="jobs", workers=3)
@@ -178,12 +182,12 @@ def test_runs_at_once_write_each_call_once(tmp_path, count):
 
 
 def test_a_call_looks_at_the_new_end_of_the_file_alone(tmp_path):
-    file, about = tmp_path / "rows.jsonl", {"call": "9", "code": "c"}
+    file = tmp_path / "rows.jsonl"
     collect(jobs(tmp_path), label="x", file=str(file))
     before, (job,) = file.stat().st_size, jobs(tmp_path, (9,))
 
     def keep(start):
-        rows._run_and_keep(job, file, about, start)
+        rows._run_and_keep(job, [("9", "c")], Keeping(file, start, "a run", {}))
         return file.read_text().count('"call": "9"')
 
     assert keep(before) == 2
@@ -194,6 +198,85 @@ def test_a_call_looks_at_the_new_end_of_the_file_alone(tmp_path):
     half = file.read_text().splitlines(keepends=True)[:7]
     file.write_text("".join(half)[:-5])
     assert keep(before) == 3 and list(rows.read(file)["value"])[6:] == [9, 9]
+
+
+def each_size(folder, n, lift=0):
+    """Yield rows of each size, and leave a trace of the sizes that were asked together."""
+    with (folder / "calls").open("a") as trace:
+        trace.write(f"{','.join(map(str, n))}\n")
+    for size in n:
+        if size == 3 and not (folder / "released").exists():
+            (folder / "waiting").touch()
+            time.sleep(120)
+        yield pd.DataFrame({"n_train": [size, size], "third": [size / 3 + lift, 0.5]})
+
+
+def of_sizes(folder, sizes, **more):
+    call = {"folder": folder, "n": list(sizes), **more}
+    return Job(each_size, call, {"source": "s"}, together="n")
+
+
+def test_each_value_is_kept_by_itself_and_a_call_takes_those_that_are_left(tmp_path):
+    (tmp_path / "released").touch()
+    file = str(tmp_path / "rows.jsonl")
+    plain = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="plain")
+    assert list(plain["n_train"]) == [1, 1, 2, 2, 3, 3, 4, 4]
+    some = collect([of_sizes(tmp_path, [2, 4])], label="some", file=file)
+    assert list(some["n_train"]) == [2, 2, 4, 4]
+    for _ in range(2):
+        found = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="all", file=file)
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+    # The call of one alone is the same, and equal ones of two jobs are made once.
+    two = [of_sizes(tmp_path, [4]), of_sizes(tmp_path, [5, 1]), of_sizes(tmp_path, [5, 6])]
+    assert list(collect(two, label="two", file=file)["n_train"][::2]) == [4, 5, 1, 5, 6]
+    collect([of_sizes(tmp_path, [1], lift=1)], label="other", file=file)
+    assert calls_of(tmp_path) == ["1,2,3,4", "2,4", "1,3", "5", "6", "1"]
+    assert rows.read(file)["call"].nunique() == 7 and set(rows.read(file)["rows_of_call"]) == {2}
+
+
+def test_a_kill_between_sizes_loses_the_one_in_work(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    code = (
+        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "import test_rows as t; from lib.runtime import rows\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"rows.collect([t.of_sizes(folder, [1, 2, 3, 4])], label='x', file={str(file)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (tmp_path / "waiting").exists():
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    assert list(rows.read(file)["n_train"]) == [1, 1, 2, 2]
+    (tmp_path / "released").touch()
+    found = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="x", file=str(file))
+    assert calls_of(tmp_path) == ["1,2,3,4", "3,4"]
+    plain = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="plain")
+    pd.testing.assert_frame_equal(found, plain, check_exact=True)
+    assert len(rows.read(file)) == 8
+
+
+def test_of_several_values_an_error_says_of_which_columns(tmp_path):
+    with pytest.raises(ValueError, match=r"no \(source s\)"):
+        collect([Job(fails_at_two, {"n": [1, 2]}, {"source": "s"}, together="n")], label="x")
+
+
+def fails_at_two(n):
+    yield {"n": 1}
+    raise ValueError("no")
+
+
+def test_what_a_run_appends_is_looked_at_once(tmp_path, monkeypatch):
+    file, looked = tmp_path / "rows.jsonl", []
+    keeping = Keeping(file, 0, "a run", {})
+    search = kept_file.OF_LINE.search
+    monkeypatch.setattr(
+        kept_file, "OF_LINE", types.SimpleNamespace(search=lambda x: looked.append(x) or search(x))
+    )
+    for value in range(20):
+        keeping.keep((str(value), "c"), [{"value": value}])
+    assert len(looked) == 19 and len(rows.read(file)) == 20
 
 
 def test_a_row_that_was_taken_out_is_measured_again_with_its_call(tmp_path):
@@ -263,7 +346,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_is_kept(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 9, usual[1]))
     try:
         with pytest.raises(OSError, match="make room and start again") as late:
-            rows._run_and_keep(job, file, {"call": "2", "code": "c"}, 0)
+            rows._run_and_keep(job, [("2", "c")], Keeping(file, 0, "a run", {}))
         with pytest.raises(OSError, match="make this one writable") as early:
             rows.check(str(file))
     finally:

@@ -99,6 +99,18 @@ def test_text_that_papermill_made_a_number_of_is_text_again():
     assert check(annotated(unfrozen_blocks=5), RULES)["unfrozen_blocks"] == 5
 
 
+@pytest.mark.parametrize("name", ["007", "+7", "0_7"])
+def test_a_number_that_may_be_the_name_of_two_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rules_of_text = RULES | {"target": rules.text}
+    (tmp_path / "7").mkdir()
+    assert check(annotated(target=7), rules_of_text)["target"] == "7"
+    (tmp_path / name).mkdir()
+    with pytest.raises(ParameterError, match=f"text, as {re.escape(name)} may have been meant"):
+        check(annotated(target=7), rules_of_text)
+    assert check(annotated(target="7"), rules_of_text)["target"] == "7"
+
+
 @pytest.mark.parametrize("value", [1e-3, True, None, ["a"]])
 def test_what_is_lost_of_a_text_is_said(value):
     with pytest.raises(ParameterError) as caught:

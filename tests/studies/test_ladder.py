@@ -18,7 +18,7 @@ from lib.runtime.rules import ParameterError
 from lib.studies import By, Ladder, pretrained
 from lib.studies.ladder import NETWORK
 from lib.transfer import transfer
-from lib.zoo import models
+from lib.zoo import models, shipped
 
 L2, WIDE, LINF = Constraint("l2", 0.1), Constraint("l2", 0.5), Constraint("linf", 4 / 255)
 GIVEN = {"l2": [0.1], "linf": [], "seeds": 2, "source_epochs": 1, "attack_steps": 1}
@@ -141,6 +141,68 @@ def test_several_files_of_a_constraint_are_its_seeds(tmp_path, sets):
     assert same(ladder.networks[NATURAL, 1], models.build("small_resnet", 4, seed=2))
 
 
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """What a chapter is given that starts from sources of the book: here three and a control."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    for i, name in enumerate((NATURAL, L2, Constraint("linf", 2 / 255), UNTRAINED)):
+        how = {"constraint": name.name, "amount": name.amount, "seed": 0, "width": 2}
+        about = {"parameters": how | {"arch": "small_resnet"}, "classes": 5}
+        shipped.write(small(i, classes=5), about)
+    given = {"source_data": "photographs", "n_source": 2500, "source_epochs": 6, "image_size": 32}
+    return GIVEN | {"seeds": 1} | given
+
+
+def test_sources_of_photographs_are_not_trained_but_come_with_the_book(photographs):
+    ladder = Ladder.of(photographs | {"linf": [0.00784]})
+    exact = Constraint("linf", 2 / 255)
+    assert list(ladder.networks) == [(NATURAL, 0), (L2, 0), (exact, 0), (UNTRAINED, 0)]
+    for (name, seed), model in ladder.networks.items():
+        expected, record = shipped.load(name, seed)
+        assert same(model, expected) and not model.training
+        assert ladder.records[name, seed] == record
+    # What they have not had is not noted of them.
+    assert ladder.noted == {"source_data": "photographs", "image_size": 32}
+    assert not pretrained.CACHE.exists()
+    chosen = Ladder.of(photographs, under=[exact], seeds=[0])
+    assert list(chosen.networks) == [(exact, 0)]
+    assert list(Ladder.of(photographs, controls=False).networks) == [(NATURAL, 0), (L2, 0)]
+    rows = ladder.measure(told, label="told")
+    assert list(rows["constraint"]) == [NATURAL, L2, exact, UNTRAINED]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"l2": [0.1, 0.5]}, {"seeds": 2}, {"more_sources": "noise 0.1"}], ids=str
+)
+def test_what_does_not_come_with_the_book_is_not_trained_either(photographs, asked):
+    listed = r"those that do are natural, l2 0\.1, linf 2/255, untrained \(seeds 0\)$"
+    with pytest.raises(ValueError, match=listed):
+        Ladder.of(photographs | asked)
+
+
+def test_images_that_are_given_are_learned_whatever_source_data_is(photographs, sets):
+    ladder = Ladder.of(photographs | {"source_epochs": 1}, *sets, controls=False)
+    how = {"epochs": 1, "attack_steps": 1, "device": "cpu"}
+    assert same(ladder.networks[L2, 0], pretrained.source(*sets, L2, **how)[0])
+
+
+def test_without_images_those_of_source_data_are_learned():
+    given = GIVEN | {"source_data": "faces", "n_source": 20, "seeds": 1, "image_size": 24}
+    learned = datasets.load("faces", n=20, size=24), datasets.load("faces", "test", size=24)
+    found, expected = Ladder.of(given), Ladder.of(given, *learned)
+    assert list(found.networks) == list(expected.networks)
+    assert all(same(found.networks[key], model) for key, model in expected.networks.items())
+
+
+def test_beside_checkpoints_the_microcosm_stands_for_photographs(photographs, tmp_path):
+    """Only the statistics of the untrained control are measured on it."""
+    text = files_of(tmp_path, "natural", "l2 3")
+    asked = photographs | {"checkpoints": text, "n_source": 40}
+    ladder = Ladder.of(asked)
+    expected = pretrained.untrained(datasets.load("microcosm", n=40), device="cpu")
+    assert same(ladder.networks[UNTRAINED, 0], expected)
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
@@ -152,6 +214,34 @@ def test_several_files_of_a_constraint_are_its_seeds(tmp_path, sets):
 def test_checkpoints_that_are_no_ladder(tmp_path, sets, names, said):
     with pytest.raises(ValueError, match=said):
         Ladder.of(GIVEN | {"checkpoints": files_of(tmp_path, *names)}, *sets)
+
+
+@pytest.mark.parametrize("asked", ["auto", "cpu"])
+def test_sources_of_a_cluster_are_kept_here(sets, monkeypatch, asked):
+    """The workers train them; the chapter takes those that it has."""
+    trained = []
+
+    def on_cluster(address, function, calls, *, label, device):
+        assert (address, function, device) == ("tcp://x:1", pretrained.source, asked)
+        trained.append(len(calls))
+        here, pretrained.CACHE = pretrained.CACHE, pretrained.CACHE / "of a worker"
+        made = [(number, function(**call)) for number, call in enumerate(calls)]
+        pretrained.CACHE = here
+        yield from reversed(made)  # in whatever order they end
+
+    monkeypatch.setattr("lib.studies.ladder.on_cluster", on_cluster)
+    given = GIVEN | {"device": asked, "cluster": "tcp://x:1"}
+    first, again = (Ladder.of(given, *sets, controls=False) for _ in range(2))
+    assert trained == [4, 0] and (first.device, first.cluster) == (asked, "tcp://x:1")
+    plain = Ladder.of(GIVEN, *sets, controls=False)
+    for key, model in plain.networks.items():
+        assert same(model, first.networks[key]) and same(model, again.networks[key])
+        assert first.records[key]["parameters"] == again.records[key]["parameters"]
+        assert again.records[key]["worker"] == first.records[key]["machine"]
+        assert not again.networks[key].training
+    # What was trained here is not trained there again.
+    Ladder.of(given | {"seeds": 3, "l2": [0.5]}, *sets, controls=False)
+    assert trained == [4, 0, 4]
 
 
 # How its networks are chosen.
@@ -249,6 +339,46 @@ def test_an_argument_may_differ_by_any_column():
     by_network = By(NETWORK, {key: i for i, key in enumerate(ladder.networks)})
     rows = ladder.measure(told, a=by_network, b=By("constraint", {NATURAL: 1, L2: 2}), label="told")
     assert list(rows["a_given"]) == [0, 1, 2, 3] and list(rows["b_given"]) == [1, 2, 1, 2]
+
+
+def sized(network, n, folder, times=1):
+    """Yield a row for each of n, and leave a trace of them."""
+    with (folder / "calls").open("a") as trace:
+        trace.write(f"{'+'.join(map(str, n))}\n")
+    for size in n:
+        yield {"n_train": size, "given": times * size}
+
+
+@pytest.mark.parametrize("rows_file", ["", "r.jsonl"])
+def test_a_call_takes_several_values_together(tmp_path, rows_file):
+    ladder = toys(NATURAL, L2, rows_file=str(tmp_path / rows_file) if rows_file else "")
+    sizes = By("target", {"x": [1, 2, 4, 2], "y": [8]})
+    call = {"over": {"target": ["x", "y"], "times": [1, 10]}, "together": {"n": sizes}}
+    call |= {"function": without_target, "folder": tmp_path, "label": "sized"}
+    rows = ladder.measure(**call)
+    expected = [
+        (target, times, constraint, n)
+        for target, ns in {"x": [1, 2, 4], "y": [8]}.items()
+        for times in (1, 10)
+        for constraint in (NATURAL, L2)
+        for n in ns
+    ]
+    columns = ["target", "times", "constraint", "n_train"]
+    assert list(rows[columns].itertuples(index=False, name=None)) == expected
+    assert list(rows["given"]) == [times * n for _, times, _, n in expected]
+    assert calls_of(tmp_path) == ["1+2+4"] * 4 + ["8"] * 4
+    if rows_file:
+        more = By("target", {"x": [1, 2, 3, 4], "y": [8]})
+        again = ladder.measure(**call | {"together": {"n": more}})
+        assert calls_of(tmp_path)[8:] == ["3"] * 4
+        assert list(again["n_train"]) == [1, 2, 3, 4] * 4 + [8] * 4
+        # A plain list of one value is the same unit.
+        ladder.measure(**call | {"together": {"n": [8]}})
+        assert calls_of(tmp_path)[12:] == ["8"] * 4  # of target x
+
+
+def without_target(network, target, **call):
+    return sized(network, **call)
 
 
 def doubled(network, times, x):

@@ -11,6 +11,7 @@ from lib.networks import small_network
 from lib.runtime.rules import ParameterError
 from lib.studies import parameters
 from lib.studies.parameters import TABLE, check
+from lib.zoo import shipped
 
 GOOD = {
     "target": ["digits", "all", "digits, faces"],
@@ -35,11 +36,12 @@ GOOD = {
     ],
     "checkpoints": [""],
     "rows_file": [""],
-    "source_data": ["microcosm", "digits"],
+    "source_data": ["microcosm", "digits", "photographs"],
     "l2": [[0.1, 0.25]],
     "linf": [[], [0.0157]],
     "more_sources": ["", "noise 0.1, low-pass 0.15", "natural until 0.6,ℓ2 0.5, natural"],
     "device": ["auto", "cpu", "cuda"],
+    "cluster": ["", "tcp://10.0.0.1:8786", "tls://node-7.example:1", "tcp://[::1]:8786"],
 }
 BAD = [
     ("target", "digit", "'digit'"),
@@ -74,6 +76,9 @@ BAD = [
     ("more_sources", "untrained", "'untrained' is not trained; allowed are natural, l2 EPS"),
     ("more_sources", 0.1, "more_sources"),
     ("device", "gpu", "one of auto, cpu, cuda"),
+    ("cluster", "localhost:8786", "as in tcp://127.0.0.1:8786, or nothing"),
+    ("cluster", "tcp://host", "no address of a Dask scheduler"),
+    ("cluster", 8786, "no text"),
 ]
 
 
@@ -108,6 +113,29 @@ def test_sources_that_figures_would_call_the_same_are_refused():
         check(kernel(linf=[0.0157], more_linf=[0.015686]))
     with pytest.raises(ParameterError, match=r"both shown as ℓ2 0\.25"):
         check(kernel(l2=[0.25], more_sources="l2 0.2500001"))
+
+
+def test_sources_that_come_with_the_book_cannot_be_told_how_to_learn(monkeypatch):
+    usual = {"source_data": "photographs", "n_source": 2500, "source_epochs": 6, "attack_steps": 1}
+    assert check(kernel(**usual)) == usual
+    for name in ("n_source", "source_epochs", "attack_steps"):
+        assert check(kernel(**usual | {name: 7, "source_data": "digits"}))[name] == 7
+        with pytest.raises(ParameterError, match=f"{name} is 7, but the sources that learned"):
+            check(kernel(**usual | {name: 7}))
+
+
+def test_a_source_that_comes_with_the_book_is_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"comes with the book; .* has none"):
+        parameters.a_source("photographs l2 0.5")
+    how = {"constraint": "l2", "amount": 0.5, "seed": 4, "arch": "small_resnet", "width": 2}
+    shipped.write(small_network("small_resnet", 2, 2), {"parameters": how, "classes": 2})
+    parameters.a_source("photographs l2 0.5")
+    listed = r"those that do are l2 0\.5 \(seeds 4\)"
+    with pytest.raises(ParameterError, match=listed):
+        check(kernel(sources="natural, photographs l2 0.25"))
+    with pytest.raises(ParameterError, match=r"others are untrained, photographs l2 0\.5, ARCH:"):
+        check(kernel(sources="photo l2"))
 
 
 def test_a_misspelt_name_and_one_that_no_table_knows():

@@ -90,7 +90,8 @@ def test_a_source_is_what_its_parameters_say(sets, constraint):
     assert record["test_accuracy"] == training.accuracy(twin, sets[1])
     assert record["parameters"] == {
         "constraint": constraint.name, "amount": constraint.amount, "epochs": 1, "width": 2,
-        "arch": "small_resnet", "label_smoothing": 0.0, "augment": "none", **settings,
+        "arch": "small_resnet", "label_smoothing": 0.0, "augment": "none",
+        "flips": False, "bfloat16": False, **settings,
     }  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def test_whatever_determines_a_source_gives_it_a_file_of_its_own(sets, cache, mo
         {"constraint": Constraint("linf", 0.1)}, {"constraint": Constraint("l2", 0.11)},
         {"seed": 1}, {"epochs": 2}, {"attack_steps": 2}, {"width": 3}, {"lr": 0.21},
         {"batch_size": 63}, {"constraint": NATURAL}, {"constraint": Constraint("noise", 0.1)},
-        {"label_smoothing": 0.1}, {"augment": "crops"},
+        {"label_smoothing": 0.1}, {"augment": "crops"}, {"flips": True}, {"bfloat16": True},
     ]  # fmt: skip
 
     def another(asked, reason):

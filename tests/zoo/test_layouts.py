@@ -93,6 +93,15 @@ def test_read_asks_too(layout, tmp_path):
         weights.read(f"{tmp_path / 'x'}#best")
 
 
+def test_the_line_that_asks_is_short_whatever_entries_are_called(tmp_path):
+    entries = {"model": state(1)} | {f"{'very_' * k}long": state(2) for k in (20, 40, 50)}
+    torch.save(entries, tmp_path / "x")
+    said = refused(tmp_path / "x")
+    assert said.endswith("name one of them: PATH#model and 3 more"), said
+    torch.save({name: value for name, value in entries.items() if "long" in name}, tmp_path / "x")
+    assert same(loaded(tmp_path / "x"), 2)
+
+
 def test_a_path_may_have_the_sign_of_an_entry(tmp_path):
     path = tmp_path / "run #3" / "x#1.pt"
     path.parent.mkdir()

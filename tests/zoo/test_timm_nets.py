@@ -235,6 +235,13 @@ def test_errors(arch, settings, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_size_that_windows_do_not_fill_is_refused_in_one_line():
+    model = build("timm:halonet26t", 2).eval()
+    assert model.image_size == 256 and build("timm:test_resnet", 2).image_size is None
+    with pytest.raises(ValueError, match="takes images of 256 pixels a side, and these have 64"):
+        model(torch.rand(2, 3, 64, 64))
+
+
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match="timm is not installed; for its networks, pip install"):

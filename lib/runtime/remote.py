@@ -1,0 +1,255 @@
+"""Calls on the workers of a Dask cluster: what many need is sent once, what they find comes back.
+
+`distributed` is optional: requirements-cluster.txt. Workers are started with one thread each, and
+need this book's code, but no disk that they share with this process.
+"""
+
+import hashlib
+import logging
+import queue
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+from lib.runtime import fingerprint, provenance
+from lib.runtime.devices import choose_here, in_one_thread
+from lib.runtime.parcels import Parcel, pack, pack_call, unpack
+from lib.runtime.rules import ParameterError
+
+SECONDS = 5
+"""How long a scheduler may take to answer."""
+AHEAD = 2
+"""Jobs that a worker has in its hands: one to make, one to go on with."""
+
+
+def run(
+    address: str,
+    function: Callable,
+    calls: Sequence[Mapping],
+    *,
+    device: str | torch.device = "auto",
+    take: Callable[[int, int, Any], object] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Make each call on a worker; yield its number and what it returned, as soon as it is there.
+
+    Networks, Images and large tensors travel once to each worker, wherever they are in the calls:
+    networks to the device, which "auto" lets each worker choose, the others to the CPU. On a CPU a
+    job computes in one thread. What a function yields is told at once, to take(number of the call,
+    number of the part, part), where it is text; a part may come twice.
+
+    address: of a running scheduler, as tcp://HOST:PORT. function: importable from a module.
+
+    Raises as the function does, and ParameterError, in one line: where distributed is not
+    installed, the scheduler does not answer or ends, a worker has other code or versions or several
+    threads, or a job ends one worker after another. The jobs of a worker that ends are made again.
+    """
+    cluster = _connected(address)
+    cluster.check()
+    if calls:
+        yield from _Run(cluster, function, calls, str(device), take).results()
+
+
+@cache
+def about() -> dict[str, str]:
+    """Return what must be the same here and on a worker: versions, and a hash of this code."""
+    files = sorted(fingerprint.HERE.rglob("*.py"))
+    texts = {
+        path.relative_to(fingerprint.HERE).as_posix(): path.read_text("utf-8") for path in files
+    }
+    code = fingerprint.digest(texts)
+    versions = provenance.versions()
+    minor = ".".join(versions["python"].split(".")[:2])
+    return {**versions, "python": minor, "code of lib": code[:12]}
+
+
+class _Cluster:
+    """A connection to a scheduler, and what was sent over it."""
+
+    def __init__(self, address):
+        try:
+            import distributed
+        except ImportError:
+            raise ParameterError(
+                "cluster: a cluster needs distributed; pip install -r requirements-cluster.txt"
+            ) from None
+        # What goes wrong is said in one line, by what is raised.
+        for name in ("distributed", *logging.root.manager.loggerDict):
+            if name.startswith("distributed"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                self.client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                raise ParameterError(
+                    f"cluster: no scheduler answers at {address} ({reason}); start one with "
+                    "`dask scheduler`, whose first lines say its address"
+                ) from None
+        self.client.amm.stop()  # it takes away what no job waits for just now, and it travels again
+        self.address, self.sent = address, {}
+
+    def check(self):
+        """Raise ParameterError where a worker differs from this process, or has several threads."""
+        found = self.client.run(_about_there, on_error="return")
+        for worker, theirs in found.items():
+            if isinstance(theirs, BaseException):
+                theirs = f"cannot import this code ({' '.join(str(theirs).split())})"
+            fault = theirs if isinstance(theirs, str) else _difference(about(), theirs)
+            if fault:
+                raise ParameterError(f"cluster: the worker {worker} {fault}")
+
+    def send(self, value, device):
+        """Return the future of a value on the workers; of equal ones there is one."""
+        content = pack(value)
+        key = f"sent-{hashlib.sha256(content).hexdigest()[:24]}-{device}"
+        if key not in self.sent:  # as a task, so that it is there again where its worker ends
+            self.sent[key] = self.client.submit(Parcel.unpacked, content, device, key=key)
+        return self.sent[key]
+
+    def lost(self):
+        """Return what to raise where the scheduler has ended."""
+        _connected.cache_clear()
+        return ParameterError(
+            f"cluster: the scheduler {self.address} has ended, or cannot be reached any more; "
+            "start one and run this again: of rows_file, the rows that it has are kept"
+        )
+
+
+@cache
+def _connected(address):
+    return _Cluster(address)
+
+
+class _Run:
+    """The calls of one function: which are to be made, in whose hands they are."""
+
+    def __init__(self, cluster, function, calls, device, take):
+        self.cluster, self.client = cluster, cluster.client
+        self.function, self.calls, self.device, self.take = function, calls, device, take
+        self.name, self.events = uuid.uuid4().hex, queue.SimpleQueue()
+        self.left, self.hands, self.sent = list(range(len(calls)))[::-1], {}, {}
+        self.workers, self.asked = {}, 0.0
+
+    def results(self):
+        """Yield (number, result) of each call."""
+        if self.take:
+            self.client.subscribe_topic(self.name, lambda event: self.events.put(event[1]))
+        try:
+            while self.left or self.hands:
+                self._hand_out()
+                try:
+                    number, part, found = self.events.get(timeout=1)
+                except queue.Empty:
+                    if self.client.status != "running":
+                        raise self.cluster.lost() from None
+                    continue
+                if part is not None:
+                    self.take(number, part, found)
+                elif number in self.hands:
+                    yield number, self._result(number)
+        finally:
+            if self.client.status == "running":
+                self.client.cancel([future for future, _ in self.hands.values()], force=True)
+                if self.take:
+                    self.client.unsubscribe_topic(self.name)
+
+    def _hand_out(self):
+        """Give the workers jobs, while one has fewer than AHEAD, to the least busy first."""
+        if time.monotonic() > self.asked + 1:  # workers come and go
+            try:
+                self.workers = self.client.nthreads()
+            except OSError:
+                raise self.cluster.lost() from None
+            self.asked = time.monotonic()
+        busy = Counter(worker for _, worker in self.hands.values())
+        while self.left and self.workers:
+            worker = min(self.workers, key=lambda name: busy[name])
+            if busy[worker] >= AHEAD:
+                return
+            busy[worker] += 1
+            self._submit(self.left.pop(), worker)
+
+    def _submit(self, number, worker):
+        content, values = pack_call(self.function, self.calls[number])
+        for value in values:
+            if id(value) not in self.sent:  # with the value: while it lives nothing has its id
+                self.sent[id(value)] = value, self.cluster.send(value, self.device)
+        sent = [self.sent[id(value)][1] for value in values]
+        job = (content, self.device, about(), self.name if self.take else "", number, *sent)
+        where = {"workers": [worker], "allow_other_workers": True}
+        future = self.client.submit(_perform, *job, key=f"job-{self.name}-{number}", **where)
+        self.hands[number] = future, worker
+        future.add_done_callback(lambda _: self.events.put((number, None, None)))
+
+    def _result(self, number):
+        """Return what a call has returned, or raise what it has raised."""
+        from distributed import KilledWorker
+
+        future, _ = self.hands.pop(number)
+        error = future.exception() if future.status == "error" else None
+        if isinstance(error, KilledWorker):
+            raise ParameterError(
+                f"cluster: call {number + 1} of {len(self.calls)} has ended "
+                f"{error.allowed_failures + 1} workers, the last of them "
+                f"{error.last_worker.address}; their log says why, often too little memory"
+            )
+        if error is not None:
+            raise error
+        try:
+            found = future.result().value
+        except Exception:
+            if self.client.status == "running" and future.status == "finished":
+                raise
+            raise self.cluster.lost() from None
+        if self.take:
+            for part, told in enumerate(found):
+                self.take(number, part, told)
+        return found
+
+
+def _about_there(dask_worker):
+    """Tell about a worker; of what it lacks, in words."""
+    threads = dask_worker.state.nthreads
+    return about() if threads == 1 else f"has {threads} threads; start it with --nthreads 1"
+
+
+def _difference(ours, theirs):
+    """Say in what two differ, or nothing."""
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            return f"has {name} {theirs.get(name)}, and this process {value}; give both the same"
+    return ""
+
+
+def _perform(content, device, ours, topic, number, *sent):
+    """Make a call on a worker."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    fault = _difference(ours, about())  # it may have come later than the check
+    if fault:
+        raise ParameterError(f"cluster: the worker {worker.address} {fault}")
+    function, call = unpack(content, [value.value for value in sent])
+    tell = (lambda part, told: worker.log_event(topic, (number, part, told))) if topic else None
+    made = {"function": function, "call": call, "tell": tell}
+    device = str(choose_here(device))
+    return Parcel(in_one_thread(_made, made) if device == "cpu" else _made(**made), device)
+
+
+def _made(function, call, tell):
+    """Make a call; tell what it yields at once, where it is asked for."""
+    found = function(**call)
+    if tell is None:
+        return found
+    parts = []
+    for part, told in enumerate(found):
+        tell(part, told)
+        parts.append(told)
+    return parts

@@ -1,0 +1,136 @@
+"""Killed at any moment and run again, a job ends with what it would have ended with anyway."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from PIL import Image
+
+from lib.runtime import rows
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = int(os.environ.get("KILLS", "40"))
+"""Of each kind of job."""
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600), pytest.mark.xdist_group("kills")]
+
+TRAINING = """
+from lib import microcosm
+from lib.studies import pretrained
+pretrained.CACHE = folder / "sources"
+images = microcosm.draw(300, 0)
+print("begun", flush=True)
+model, _ = pretrained.source(images, images, device="cpu", epochs=6, width=4)
+result = hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.state_dict().values()))
+"""
+DECODING = """
+from lib import datasets
+from lib.datasets import store
+store.CACHE = folder / "images"
+print("begun", flush=True)
+images = datasets.load(folder.parent / "mine")
+result = hashlib.sha256(images.x.numpy().tobytes())
+"""
+ROWS = """
+import test_kills
+from lib.runtime.rows import Job, collect
+jobs = [
+    Job(test_kills.measured, {"n": [1, 2, 3, 4], "seed": seed}, {"seed": seed}, together="n")
+    for seed in range(12)
+]
+print("begun", flush=True)
+found = collect(jobs, label="rows", file=str(folder / "rows.jsonl"))
+result = hashlib.sha256(found.to_csv(index=False).encode())
+"""
+JOBS = {"training": TRAINING, "decoding": DECODING, "rows": ROWS}
+
+
+def measured(n, seed):
+    """Take a moment for each value, and yield what depends on nothing else."""
+    for value in n:
+        time.sleep(0.05)
+        yield {"n": value, "value": random.Random(100 * seed + value).random()}
+
+
+def pictures(folder):
+    """Write images of two classes, enough to take a moment."""
+    draw = np.random.default_rng(0)
+    for name in ("left", "right"):
+        (folder / name).mkdir(parents=True)
+        for i in range(200):
+            pixels = draw.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+
+
+def started(code, folder):
+    """Start a job that works in a folder, and prints a hash of its result at the end."""
+    folder.mkdir(exist_ok=True)
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    before = "import hashlib, pathlib, sys\nfolder = pathlib.Path(sys.argv[1])\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{before}{code}\nprint(result.hexdigest())", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def ended(process):
+    """Wait for the end of a job that nobody kills, and return the hash of its result."""
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error[-2000:]
+    assert "Traceback" not in error
+    return out.split()[-1]
+
+
+def killed(process, moment):
+    """Kill a job so many seconds after its work has begun; tell whether it was still at it."""
+    children = []
+    process.stdout.readline()
+    time.sleep(moment)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, "workers go on without the one that started them"
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_job_killed_again_and_again_ends_as_one_that_is_not(kind, tmp_path):
+    pictures(tmp_path / "mine")
+    whole = started(JOBS[kind], tmp_path / "undisturbed")
+    whole.stdout.readline()
+    begun = time.monotonic()
+    result, seconds = ended(whole), time.monotonic() - begun
+    draw, kills, trial = random.Random(kind), 0, 0
+    while kills < KILLS:
+        folder, trial = tmp_path / f"{trial}", trial + 1
+        for _ in range(3):
+            kills += killed(started(JOBS[kind], folder), draw.uniform(0, 1.2 * seconds))
+        assert ended(started(JOBS[kind], folder)) == result
+        assert not list(folder.rglob("*.partial")) and not list(folder.rglob("*.unfinished"))
+
+
+def test_three_jobs_that_share_a_file_of_rows_and_are_killed_one_by_one(tmp_path):
+    result = ended(started(ROWS, tmp_path / "undisturbed"))
+    plain = rows.read(tmp_path / "undisturbed" / "rows.jsonl")
+    keys, draw, kills, trial = ["seed", "n", "value", "call"], random.Random(0), 0, 0
+    while kills < KILLS:
+        folder, trial = tmp_path / f"{trial}", trial + 1
+        together = [started(ROWS, folder) for _ in range(3)]
+        kills += killed(together[0], draw.uniform(0, 2))
+        assert {ended(one) for one in together[1:]} == {result}
+        found = rows.read(folder / "rows.jsonl")
+        one, other = (t[keys].sort_values(keys, ignore_index=True) for t in (found, plain))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
