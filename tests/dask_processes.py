@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 
 
 class Dask:
@@ -23,7 +24,7 @@ class Dask:
     def start(self, kind, *options, said="Scheduler at", **environment):
         """Start a process, and wait until it has said something."""
         log = self.folder / f"{len(self.processes)}.log"
-        paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "runtime")))
+        paths = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "runtime")))
         process = psutil.Popen(
             [sys.executable, "-m", "dask", kind, *options, "--host", "127.0.0.1"],
             stderr=log.open("w"),

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import whole
 from benchmarks.measure import COLUMNS, measured, row, table
 
 CHECKED = {
@@ -68,3 +69,18 @@ def test_the_command_prints_the_table_and_writes_it(capsys, tmp_path, monkeypatc
     with pytest.raises(SystemExit):
         command.main(["speed"])
     assert "no claim is called speed" in capsys.readouterr().err
+
+
+def test_whole_commands_run_in_a_copy_without_what_earlier_ones_left(tmp_path, monkeypatch):
+    seen = []
+
+    def timed(command, folder):
+        seen.append((command, (folder / "data" / "claims.yaml").exists()))
+        assert not any((folder / name).exists() for name in ("data/cache", "_build", ".venv"))
+        return float(len(seen)), True
+
+    monkeypatch.setattr(whole, "timed", timed)
+    rows = whole.in_a_copy(tmp_path / "book")
+    assert [found["ratio"] for found in rows] == [1 / 2, 1 / 3, 4 / 600]
+    assert all(there for _, there in seen) and "rows.jsonl" in seen[2][0]
+    assert all(found["agree"] for found in rows)

@@ -40,6 +40,7 @@ def commands() -> None:
 @click.option("--source-epochs", type=int, default=6, help="Passes over these images.")
 @click.option("--attack-steps", type=int, default=1, help="PGD steps of robust training.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--cluster", default="", help="Dask scheduler on which the source is trained.")
 def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs, lr, seed, **how):
     """Fine-tune a source to the images of a folder, and save the network.
 
