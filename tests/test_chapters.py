@@ -1,6 +1,7 @@
 """The committed chapters: executed, up to date, well formed; and rerun with other parameters."""
 
 import ast
+import contextlib
 import os
 import re
 import subprocess
@@ -575,21 +576,15 @@ def test_chapter_02_on_a_cluster_measures_what_it_measures_here(tmp_path):
     pytest.importorskip("distributed")
     from dask_processes import Dask
 
-    tiny = flags({**TINY_SOURCE, **TINY["02_low_data_transfer"], "subsets": 2, "seeds": 2})
+    tiny = flags({**TINY_SOURCE, **TINY["02_low_data_transfer"], "target": "faces"})
     (tmp_path / "dask").mkdir()
-    cluster = Dask(tmp_path / "dask")
-    try:
+    with contextlib.closing(Dask(tmp_path / "dask")) as cluster:
         gone, _ = cluster.worker(), cluster.worker()
         ended = threading.Timer(20, gone.kill)
         ended.start()
-        for file, where in (
-            ("there.jsonl", ["-p", "cluster", cluster.address]),
-            ("here.jsonl", []),
-        ):
-            executed(tmp_path, "02", *tiny, "-p", "rows_file", file, *where)
-        ended.cancel()
-    finally:
-        cluster.close()
+        for name, where in (("there", ["-p", "cluster", cluster.address]), ("here", [])):
+            executed(tmp_path, "02", *tiny, "-p", "rows_file", f"{name}.jsonl", *where)
+        ended.join()
     there, here = (kept_rows.read(tmp_path / f"{name}.jsonl") for name in ("there", "here"))
     keys = ["experiment", "constraint", "source_seed", "target", "n_train", "lr", "subset_seed"]
     there, here = (rows.sort_values(keys).reset_index(drop=True) for rows in (there, here))

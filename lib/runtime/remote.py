@@ -99,6 +99,8 @@ class _Cluster:
         """Raise ParameterError where a worker differs from this process, or has several threads."""
         found = self.client.run(_about_there, on_error="return")
         for worker, theirs in found.items():
+            if isinstance(theirs, OSError):
+                continue  # it has ended, and the scheduler will notice
             if isinstance(theirs, BaseException):
                 theirs = f"cannot import this code ({' '.join(str(theirs).split())})"
             fault = theirs if isinstance(theirs, str) else _difference(about(), theirs)
