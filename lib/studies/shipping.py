@@ -31,8 +31,8 @@ SOURCES = [NATURAL, *map(Constraint.parse, ("l2 0.25", "l2 0.5", "linf 2/255")),
 BALLS = ("l2 0.1", "l2 0.25", "l2 0.5", "linf 1/255", "linf 2/255")
 """In which all of them are attacked,"""
 ATTACK = {"steps": 20, "seed": 0}
-ATTACKED = 2000
-"""with as many images of each part."""
+ATTACKED, AT_A_TIME = 2000, 500
+"""with as many images of each part, so many at a time: a GPU waits for work otherwise."""
 HELD_OUT = 20
 """One training image of so many is of the validation part, in each class."""
 MARGIN = 0.2
@@ -71,8 +71,8 @@ def measured(model: nn.Module, images: Images) -> dict[str, Any]:
     Returns {images, clean_accuracy, attacked, robust_accuracy: {ball: 0 to 1}}.
     """
     some = images[choose(images, min(ATTACKED, len(images)), 0)]
-    balls = {text: Constraint.parse(text).ball for text in BALLS}
-    robust = {text: robust_accuracy(model, some, b, **ATTACK) for text, b in balls.items() if b}
+    balls, how = {text: Constraint.parse(text).ball for text in BALLS}, ATTACK | {"batch_size": AT_A_TIME}
+    robust = {text: robust_accuracy(model, some, b, **how) for text, b in balls.items() if b}
     about = {"images": len(images), "clean_accuracy": accuracy(model, images)}
     return {**about, "attacked": len(some), "robust_accuracy": robust}
 
@@ -177,28 +177,25 @@ def _between(tries, goal, whole):
     return max(1, round(guess)) if whole else float(f"{guess:.3g}")
 
 
-def controls(images: dict[str, Images], device: str) -> dict[Constraint, dict[str, Any]]:
-    """Find the controls as accurate as the rung on the validation part, seed 0.
+def control(images: dict[str, Images], kind: str, device: str) -> dict[Constraint, dict[str, Any]]:
+    """Find the control of a kind as accurate as the rung on the validation part, seed 0.
 
-    Returns {constraint: {epochs, and chosen: rung, goal, tries}}, as `ship` takes them.
+    kind: of AMOUNTS. Returns {constraint: {epochs, and chosen: rung, goal, tries}}, as `ship` takes
+    them.
     """
-    reference = rung()
+    reference, early = rung(), kind == "natural until"
     goal = shipped.load(reference, 0)[1]["validation"]["clean_accuracy"]
-    found = {}
-    for kind, first in AMOUNTS.items():
-        early = kind == "natural until"
 
-        def accuracy_of(amount, kind=kind, early=early):
-            under = NATURAL if early else Constraint(kind, amount)
-            epochs = amount if early else None
-            return _made(images, under, 0, epochs, choose_device(device))[1]["test_accuracy"]
+    def accuracy_of(amount):
+        under = NATURAL if early else Constraint(kind, amount)
+        epochs = amount if early else None
+        return _made(images, under, 0, epochs, choose_device(device))[1]["test_accuracy"]
 
-        tries = matched(accuracy_of, first, goal, whole=early)
-        amount, got = tries[-1]
-        under = Constraint(kind, round(got, 2) if early else amount)
-        chosen = {"rung": shipped.spelt(reference), "goal": goal, "tries": tries}
-        found[under] = {"epochs": amount if early else None, "chosen": chosen}
-    return found
+    tries = matched(accuracy_of, AMOUNTS[kind], goal, whole=early)
+    amount, got = tries[-1]
+    under = Constraint(kind, round(got, 2) if early else amount)
+    chosen = {"rung": shipped.spelt(reference), "goal": goal, "tries": tries}
+    return {under: {"epochs": amount if early else None, "chosen": chosen}}
 
 
 def _said(record):
@@ -227,7 +224,8 @@ def command(folder: str, seeds: int, only: str | None, also: bool, device: str) 
     images = parts(folder)
     _ship_all(images, {constraint: {} for constraint in asked}, seeds, device)
     if also:
-        _ship_all(images, controls(images, device), seeds, device)
+        for kind in AMOUNTS:
+            _ship_all(images, control(images, kind, device), seeds, device)
 
 
 def _ship_all(images, sources, seeds, device):
