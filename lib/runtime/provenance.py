@@ -14,6 +14,8 @@ from lib.runtime import files
 LIBRARIES = ("torch", "torchvision", "numpy")
 COLUMNS = ("chapter", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
 FILE = Path("data/results/provenance.csv")
+EVIDENCE = Path("data/results/evidence.csv")
+"""The same of the tables that `lib.studies.evidence` has measured."""
 
 
 def row(chapter: str, seconds: float, commit: str, device: str) -> dict[str, str]:
@@ -64,20 +66,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read(root: Path) -> dict[str, dict[str, str]]:
+def read(root: Path, path: Path = FILE) -> dict[str, dict[str, str]]:
     """Return the rows of a copy of the book, by chapter."""
-    if not (root / FILE).exists():
+    if not (root / path).exists():
         return {}
-    with (root / FILE).open(newline="", encoding="utf-8") as file:
+    with (root / path).open(newline="", encoding="utf-8") as file:
         return {row["chapter"]: row for row in csv.DictReader(file)}
 
 
-def record(root: Path, new: dict[str, str]) -> None:
+def record(root: Path, new: dict[str, str], path: Path = FILE) -> None:
     """Put a chapter's row in place of its last one."""
-    rows = read(root) | {new["chapter"]: new}
+    rows = read(root, path) | {new["chapter"]: new}
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows[chapter] for chapter in sorted(rows))
-    (root / FILE).parent.mkdir(parents=True, exist_ok=True)
-    files.replace(root / FILE, text.getvalue())
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    files.replace(root / path, text.getvalue())

@@ -1,0 +1,120 @@
+"""The claims that the book tests, as data/claims.yaml fixed them before they were measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import pandas as pd
+import yaml
+
+from lib.runtime.files import DATA
+from lib.studies.random_effects import Effect
+
+VERDICTS = ("higher", "lower", "equivalent", "undecided")
+
+
+@cache
+def rules() -> dict:
+    """Return the file as it stands: sources, targets, statistics, verdicts, claims, predictions."""
+    return yaml.safe_load((DATA / "claims.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and the one contrast that it stands or falls with.
+
+    paper: what the paper says. contrast: what is estimated. expected: the verdict that would bear
+    the claim out. smallest_effect: what counts as none, in the contrast's unit. control: what the
+    effect must beat besides, or "". chapter: the notebook that measures it.
+    """
+
+    name: str
+    paper: str
+    contrast: str
+    expected: str
+    smallest_effect: float
+    control: str
+    chapter: str
+
+
+def claims() -> list[Claim]:
+    """Return the claims, in the order of the paper's."""
+    usual = rules()["statistics"]["smallest_effect"]
+    return [
+        Claim(
+            name,
+            said["paper"],
+            said["contrast"],
+            said["expected"],
+            said.get("smallest_effect", usual),
+            said.get("control", ""),
+            said["chapter"],
+        )
+        for name, said in rules()["claims"].items()
+    ]
+
+
+def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
+    """Hold measured effects against their claims, corrected for there being several claims.
+
+    effects: by the claim's name, in the unit of its contrast; what is missing was not run.
+
+    The p-values are adjusted by Holm (1979), the intervals made simultaneous by Bonferroni: both
+    over all claims, run or not, so that measuring another claim takes no verdict back.
+
+    Returns a row for each effect: claim, mean, low, high, p (adjusted), verdict, expected, positive
+    (seeds above 0), seeds, targets. Raises ValueError for a name that is no claim.
+    """
+    known = {claim.name: claim for claim in claims()}
+    unknown = set(effects) - set(known)
+    if unknown:
+        raise ValueError(f"there is no claim {min(unknown)!r}; they are {', '.join(known)}")
+    level = 1 - (1 - rules()["statistics"]["level"]) / len(known)
+    adjusted = holm({name: effect.p for name, effect in effects.items()}, of=len(known))
+    rows = []
+    for name, effect in effects.items():
+        low, high = effect.interval(level)
+        claim = known[name]
+        rows.append(
+            {
+                "claim": name,
+                "mean": effect.mean,
+                "low": low,
+                "high": high,
+                "p": adjusted[name],
+                "verdict": verdict(effect.mean, low, high, adjusted[name], claim.smallest_effect),
+                "expected": claim.expected,
+                "positive": effect.positive,
+                "seeds": effect.seeds,
+                "targets": effect.targets,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def holm(p: Mapping[str, float], *, of: int | None = None) -> dict[str, float]:
+    """Adjust p-values for being several, by Holm's step-down procedure (1979).
+
+    of: size of the family, at least as many as there are; those that are missing count as the
+    largest. Raises ValueError for a smaller family.
+    """
+    of = len(p) if of is None else of
+    if of < len(p):
+        raise ValueError(f"{len(p)} p-values in a family of {of}")
+    adjusted, floor = {}, 0.0
+    for place, name in enumerate(sorted(p, key=p.__getitem__)):
+        floor = max(floor, min(1.0, (of - place) * p[name]))
+        adjusted[name] = floor
+    return {name: adjusted[name] for name in p}
+
+
+def verdict(mean: float, low: float, high: float, p: float, smallest_effect: float) -> str:
+    """Return one of VERDICTS, as data/claims.yaml defines them.
+
+    mean, low, high: the estimate with its simultaneous interval. p: adjusted, of a mean of 0.
+    """
+    if -smallest_effect <= low and high <= smallest_effect:
+        return "equivalent"
+    if p < 1 - rules()["statistics"]["level"]:
+        return "higher" if mean > 0 else "lower"
+    return "undecided"

@@ -1,0 +1,271 @@
+"""Measure what the claims of data/claims.yaml are judged by: python -m lib.studies.evidence.
+
+Each measurement is a table of data/results. Rows are kept as soon as they are there, so that a run
+that is stopped goes on where it ended.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import pandas as pd
+from torch import nn
+
+from lib import datasets
+from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.images import Images, scale
+from lib.runtime import files, provenance
+from lib.shape_bias import bias
+from lib.studies import cue_use, shipping
+from lib.studies.best_rate import transfers_at_best_rate
+from lib.studies.claims import rules
+from lib.studies.hidden_classes import hidden_matches
+from lib.studies.ladder import By, Ladder
+from lib.studies.linear_probe import probes
+from lib.zoo import shipped
+
+RESULTS = files.DATA / "results"
+KEPT = files.DATA / "cache" / "evidence"
+WORLDS = ("photographs", "microcosm")
+MICROCOSM = {
+    "source_data": "microcosm", "n_source": 2500, "source_epochs": 6, "attack_steps": 1,
+    "l2": [0.1, 0.25, 0.5], "linf": [0.0157], "seeds": 8,
+}  # fmt: skip
+"""The drawn sources: those of the chapters, with as many seeds as the rules ask for."""
+SIZES = {"photographs": (100, 200, 400, 800, 1600, 3200), "microcosm": (20, 40, 80, 160, 320, 640)}
+"""Training images of a target, as far as it has them;"""
+FEW = {"photographs": (400,), "microcosm": (80,)}
+"""of the learning curves;"""
+MANY = {"photographs": (400, 1600), "microcosm": (80, 320)}
+"""and of the fine-tuning at several depths."""
+DEPTHS = (0, 1, 2, -1)
+PIXELS = (8, 12, 16, 24, 32)
+"""Resolutions at which targets are shown."""
+GROUPS = {
+    "cifar10": {
+        "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
+        "vehicles": ("airplane", "automobile", "ship", "truck"),
+    }
+}
+"""What heads learn that are never told the classes, by target."""
+HIDDEN_N = 3200
+CONFLICTS = 4000
+NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured: networks, and targets that they are fine-tuned to.
+
+    learned: test images of what the networks have learned, or None.
+    """
+
+    world: str
+    ladder: Ladder
+    targets: Mapping[str, tuple[Images, Images]]
+    learned: Images | None
+
+    @property
+    def robust(self) -> Constraint:
+        """The rung that stands for all: as data/claims.yaml fixes it, or the microcosm's middle."""
+        return shipping.rung() if self.world == "photographs" else self.ladder.middle
+
+    @property
+    def main(self) -> Ladder:
+        """The sources of the main contrast, and random weights beside them."""
+        return self.ladder.only(NATURAL, self.robust, UNTRAINED)
+
+    def held(self, wanted: Sequence[int]) -> By:
+        """Return the sizes that each target has images for."""
+        found = {t: [n for n in wanted if n <= len(s[0])] for t, s in self.targets.items()}
+        return By("target", found)
+
+
+def photographs(targets: Sequence[str], learned: str = "", device: str = "auto") -> Study:
+    """Return the sources that learned photographs and come with the book, and targets.
+
+    targets: folders, named as in data/claims.yaml. learned: the folder of what the sources learned,
+    or "" where nothing asks for it. Raises ValueError for targets that are missing, and as
+    `lib.datasets.load` and `shipped.load` do.
+    """
+    folders = {Path(folder).resolve().name: folder for folder in targets}
+    if missing := [name for name in rules()["targets"] if name not in folders]:
+        raise ValueError(f"the targets lack {', '.join(missing)}; give a folder of each")
+    made = {key: shipped.load(*key) for key in shipped.available()}
+    networks = {key: network for key, (network, _) in made.items()}
+    records = {key: record for key, (_, record) in made.items()}
+    ladder = Ladder(networks, records, device)
+    test = datasets.load(learned, "test") if learned else None
+    splits = {name: datasets.pair(folders[name]) for name in rules()["targets"]}
+    return Study("photographs", ladder, splits, test)
+
+
+def drawn(device: str = "auto") -> Study:
+    """Return the sources that learned the microcosm, and the targets that come with the book."""
+    given = MICROCOSM | {"device": device}
+    test = datasets.load("microcosm", "test")
+    ladder = Ladder.of(given) | Ladder.of_mixed_textures(given, given["n_source"], test)
+    return Study("microcosm", ladder, datasets.named("all"), test)
+
+
+def heads(study: Study) -> pd.DataFrame:
+    """Fit the best heads on the features of every source: accuracy by target and size."""
+    return study.ladder.measure(
+        probes,
+        over={"target": study.targets},
+        together={"n": study.held(SIZES[study.world])},
+        seeds=study.ladder.subsets(rules()["subsets"]),
+        label="heads",
+    )
+
+
+def resolutions(study: Study) -> pd.DataFrame:
+    """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
+    return study.main.measure(
+        probes_at,
+        over={"target": study.targets, "resolution": {p: p for p in PIXELS}},
+        together={"n": study.held(SIZES[study.world])},
+        seeds=study.ladder.subsets(1),
+        label="resolutions",
+    )
+
+
+def probes_at(
+    source: nn.Module, target: tuple[Images, Images], *, resolution: int, **protocol
+) -> Iterator[pd.DataFrame]:
+    """Fit heads as `probes` does, to a target shown at a resolution and enlarged again.
+
+    resolution: pixels of a side. protocol: as in `probes`.
+    """
+    shown = [Images(shrunk(part.x, resolution), part.y, part.classes) for part in target]
+    yield from probes(source, (shown[0], shown[1]), **protocol)
+
+
+def shrunk(x, side: int):
+    """Scale square images, uint8 (N, 3, H, H), to `side` pixels, and back to H."""
+    return scale(scale(x, side), x.shape[-1])
+
+
+def curves(study: Study) -> pd.DataFrame:
+    """Fine-tune one block: the area under the learning curve, at the best learning rate."""
+    return study.main.measure(
+        transfers_at_best_rate,
+        over={"target": study.targets},
+        together={"n": study.held(FEW[study.world])},
+        seeds=study.ladder.subsets(1),
+        unfrozen_blocks=1,
+        label="curves",
+    )
+
+
+def depths(study: Study) -> pd.DataFrame:
+    """Fine-tune ever more blocks, at the best learning rate."""
+    return study.main.measure(
+        transfers_at_best_rate,
+        over={"target": study.targets, "unfrozen_blocks": DEPTHS},
+        together={"n": study.held(MANY[study.world])},
+        seeds=study.ladder.subsets(1),
+        label="depths",
+    )
+
+
+def shape(study: Study) -> pd.DataFrame:
+    """Ask the sources about images whose two cues disagree."""
+    if study.learned is None:
+        raise ValueError("shape is asked of what the sources learned; give its folder as --learned")
+    kind = "phase" if study.world == "photographs" else "drawn"
+    conflicts, _ = cue_use.pulled_apart(kind, study.learned, CONFLICTS)
+    asked = study.ladder.only(*(name for name in study.ladder.names if name != UNTRAINED))
+    return asked.measure(bias, conflicts=conflicts, label="shape")
+
+
+def hidden(study: Study) -> pd.DataFrame:
+    """Ask whether influential images share a class that the head was never told."""
+    known = {name: study.targets[name] for name in GROUPS if name in study.targets}
+    return pd.concat(
+        [
+            study.main.measure(
+                hidden_matches,
+                over={"target": known},
+                groups=By("target", GROUPS),
+                n=HIDDEN_N,
+                seeds=study.ladder.subsets(rules()["subsets"]),
+                at_random=at_random,
+                label="hidden",
+            ).assign(labels="random" if at_random else "true")
+            for at_random in (False, True)
+        ],
+        ignore_index=True,
+    )
+
+
+MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
+    "heads": heads, "resolutions": resolutions, "curves": curves, "depths": depths,
+    "shape": shape, "hidden": hidden,
+}  # fmt: skip
+"""What is measured, by the table that it gives."""
+ASKED = {"photographs": tuple(MEASUREMENTS), "microcosm": ("heads", "curves", "depths", "shape")}
+"""Which of them in each world."""
+
+
+def write(study: Study, name: str) -> Path:
+    """Measure, and write the table: data/results/WORLD_NAME.csv; return its path.
+
+    What is measured is kept in data/cache/evidence until then.
+    """
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept = KEPT / f"{study.world}_{name}.jsonl"
+    ladder = replace(study.ladder, rows_file=str(kept))
+    start = time.perf_counter()
+    rows = MEASUREMENTS[name](replace(study, ladder=ladder))
+    seconds = time.perf_counter() - start
+    rows = rows.drop(columns=[c for c in NOT_WRITTEN if c in rows]).assign(
+        constraint=rows["constraint"].map(lambda constraint: constraint.text)
+    )
+    path = RESULTS / f"{study.world}_{name}.csv"
+    files.replace(path, rows.to_csv(index=False, float_format="%.5g"))
+    click.echo(f"{len(rows):,} rows in {seconds:.0f} s: {path}")
+    root = files.DATA.parent
+    made = provenance.row(path.stem, seconds, provenance.commit(root), str(ladder.device))
+    provenance.record(root, made, provenance.EVIDENCE)
+    return path
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("world", type=click.Choice(WORLDS))
+@click.argument("targets", nargs=-1)
+@click.option("--learned", default="", help="The folder of what the sources learned, for shape.")
+@click.option("--only", type=click.Choice(list(MEASUREMENTS)), multiple=True, help="What alone.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
+def command(
+    world: str, targets: Sequence[str], learned: str, only: Sequence[str], device: str
+) -> None:
+    """Measure anew what the claims of data/claims.yaml are judged by.
+
+    WORLD is photographs, whose TARGETS are image folders named as in data/claims.yaml, or
+    microcosm, whose targets come with the book. What was stopped goes on where it ended.
+    """
+    if world == "microcosm" and targets:
+        raise ValueError("the targets of the microcosm come with the book; name none")
+    study = drawn(device) if world == "microcosm" else photographs(targets, learned, device)
+    for name in only or ASKED[world]:
+        write(study, name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; an error is a line on stderr."""
+    try:
+        return command.main(arguments, "python -m lib.studies.evidence", standalone_mode=False) or 0
+    except click.ClickException as error:
+        message = error.format_message()
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split())
+    click.echo(f"error: {message}", err=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

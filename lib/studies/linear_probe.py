@@ -1,0 +1,97 @@
+"""Heads at their optimum, the weight decay chosen by validation: no learning rate decides."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from lib.images import Images, choose, positions
+from lib.training import BATCH
+from lib.tuning import freeze_below
+
+DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 1e-4)
+"""Weight decays that are tried, of features of variance 1, from the largest."""
+HELD_OUT = 0.2
+"""Share of the training images by which a weight decay is chosen."""
+
+
+def probes(
+    source: nn.Module,
+    target: tuple[Images, Images],
+    *,
+    n: Sequence[int],
+    seeds: Sequence[int] = (0,),
+) -> Iterator[pd.DataFrame]:
+    """Fit the best head on a source's frozen features, once for each size and subset.
+
+    A linear probe as of Kornblith et al. (2019, section 3): logistic regression by L-BFGS on the
+    features, each shifted and scaled to mean 0 and variance 1 over the training images. Of DECAYS
+    the one is taken that is right most often on HELD_OUT of the training images, of equal ones the
+    largest; with it the head is fitted to all of them. The test images are read once.
+
+    source: left unchanged; its device is used. target: training and test images. n: numbers of
+    training images. seeds: each chooses a subset, the same for every source.
+
+    Yields a DataFrame for each size, a row for each subset: n_train, subset_seed, weight_decay,
+    seconds, train_accuracy and clean_accuracy, on the test images, both 0 to 1. Raises ValueError
+    as `lib.images.choose` does, and NotFinite, which is one, as `freeze_below` does.
+    """
+    train, test = target
+    chosen = {size: [choose(train, size, seed) for seed in seeds] for size in n}
+    used = torch.cat([one for members in chosen.values() for one in members]).unique()
+    shown = [(train.x[part] for part in used.split(BATCH)), test]
+    _, (known, asked) = freeze_below(source, 0, shown)
+    known, asked = known.double().cpu().numpy(), asked.double().cpu().numpy()
+    for size, subsets in chosen.items():
+        rows = []
+        for seed, members in zip(seeds, subsets, strict=True):
+            start = time.perf_counter()
+            features, y = known[torch.searchsorted(used, members).numpy()], train.y[members]
+            decay = _best_decay(features, y)
+            head, scaler = _fitted(features, y.numpy(), [decay])[0]
+            rows.append(
+                {
+                    "n_train": size,
+                    "subset_seed": seed,
+                    "weight_decay": decay,
+                    "train_accuracy": head.score(scaler.transform(features), y.numpy()),
+                    "clean_accuracy": head.score(scaler.transform(asked), test.y.numpy()),
+                    "seconds": time.perf_counter() - start,
+                }
+            )
+        yield pd.DataFrame(rows)
+
+
+def _best_decay(features, y):
+    """Choose the weight decay: the largest of those that are right most often on held-out images.
+
+    Where there is but one image of a class, nothing can be held out: the middle one is taken.
+    """
+    count = max(round(HELD_OUT * len(y)), len(y.unique()))
+    if len(y) - count < len(y.unique()):
+        return DECAYS[len(DECAYS) // 2]
+    held = torch.zeros(len(y), dtype=torch.bool)
+    held[positions(y, count, 0)] = True
+    held = held.numpy()
+    fitted = _fitted(features[~held], y.numpy()[~held], DECAYS)
+    right = [
+        head.score(scaler.transform(features[held]), y.numpy()[held]) for head, scaler in fitted
+    ]
+    return DECAYS[right.index(max(right))]
+
+
+def _fitted(features, y, decays):
+    """Fit a head for each weight decay, each from the one before; return (head, scaler) of each."""
+    scaler = StandardScaler().fit(features)
+    x, found, last = scaler.transform(features), [], None
+    for decay in decays:
+        head = LogisticRegression(C=1 / (decay * len(y)), max_iter=2000, warm_start=True)
+        if last is not None:
+            head.coef_, head.intercept_, head.classes_ = last.coef_, last.intercept_, last.classes_
+        last = head.fit(x, y)
+        found.append((last, scaler))
+    return found

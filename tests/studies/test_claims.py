@@ -1,0 +1,60 @@
+"""The claims as fixed, and the verdicts on what was measured."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from lib.studies.random_effects import effect
+from lib.studies import claims
+
+
+def measured(mean, spread):
+    """Return the effect of a table of seven targets and six seeds."""
+    noise = np.random.default_rng(0).normal(size=(7, 6))
+    y = mean + spread * (noise - noise.mean())
+    cells = [{"target": t, "source_seed": s, "gain": y[t, s]} for t, s in np.ndindex(7, 6)]
+    return effect(pd.DataFrame(cells), "gain")
+
+
+def test_every_claim_is_whole():
+    assert len(claims.claims()) == 7
+    for claim in claims.claims():
+        assert claim.expected in claims.VERDICTS
+        assert claim.smallest_effect > 0
+        assert claim.paper.endswith(".") and claim.contrast
+    assert set(claims.rules()["verdicts"]) == set(claims.VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "word"),
+    [(5, 1, "higher"), (-5, 1, "lower"), (0.2, 0.5, "equivalent"), (1, 30, "undecided")],
+)
+def test_the_four_verdicts(mean, spread, word):
+    judged = claims.judge({"better": measured(mean, spread)})
+    assert judged.verdict.tolist() == [word]
+
+
+def test_a_sure_but_small_effect_is_equivalent():
+    judged = claims.judge({"better": measured(1, 0.1)})
+    assert judged.p[0] < 0.05
+    assert judged.verdict[0] == "equivalent"
+
+
+def test_holm_is_the_usual_one():
+    p = np.random.default_rng(0).uniform(0, 0.1, size=7)
+    ours = claims.holm({str(i): v for i, v in enumerate(p)})
+    assert list(ours.values()) == pytest.approx(list(multipletests(p, method="holm")[1]))
+
+
+def test_measuring_another_claim_takes_no_verdict_back():
+    p = list(np.random.default_rng(1).uniform(0, 0.1, size=7))
+    for known in range(1, 7):
+        before = claims.holm({str(i): v for i, v in enumerate(p[:known])}, of=7)
+        after = claims.holm({str(i): v for i, v in enumerate(p[: known + 1])}, of=7)
+        assert all(after[name] <= before[name] for name in before)
+
+
+def test_an_unknown_claim_is_named():
+    with pytest.raises(ValueError, match="there is no claim 'bigger'; they are better"):
+        claims.judge({"bigger": measured(0, 1)})
