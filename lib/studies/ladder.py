@@ -8,23 +8,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import datasets, microcosm
-from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint, constraints
+from lib import microcosm
+from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint
 from lib.freezing import split
 from lib.images import Images
 from lib.networks import choose_device
-from lib.runtime.parallel import each, on_cluster
+from lib.runtime.parallel import each
 from lib.runtime.rows import Job, collect
-from lib.runtime.rules import ParameterError, listed
-from lib.studies import pretrained
-from lib.studies.parameters import LEARNING
+from lib.runtime.rules import ParameterError
+from lib.studies import making
 from lib.training import NotFinite
-from lib.zoo import published, shipped
-
-NOTED = (
-    "source_data", "n_source", "source_epochs", "attack_steps", "checkpoints", "image_size",
-)  # fmt: skip
-"""The parameters that say how networks were made, besides what every row says."""
 
 
 @dataclass(frozen=True)
@@ -80,45 +73,27 @@ class Ladder:
         """Make the ladder that a chapter's parameters ask for.
 
         given: the parameters by name: l2, linf, seeds, source_epochs, attack_steps, device and,
-        where it has them, more_sources, checkpoints, rows_file, cluster and those of NOTED. train,
-        test: what the sources learn, as in `lib.studies.pretrained.source`, or None for the images
-        of source_data; where that is "photographs", no source is trained: those that come with the
-        book are taken, as of `lib.zoo.shipped`. under: constraints, or None for those of l2, linf
-        and more_sources, or for the networks that checkpoints names, which then take their place;
-        several files of one constraint are its seeds. seeds: training seeds, or None for as many as
-        given says. controls: whether to add untrained networks, of the natural one's architecture.
+        where it has them, more_sources, checkpoints, rows_file, cluster and those of
+        `lib.studies.making.NOTED`. train, test: what the sources learn, as in
+        `lib.studies.pretrained.source`, or None for the images of source_data; where that is
+        "photographs", no source is trained: those that come with the book are taken, as of
+        `lib.zoo.shipped`. under: constraints, or None for those of l2, linf and more_sources, or
+        for the networks that checkpoints names, which then take their place; several files of one
+        constraint are its seeds. seeds: training seeds, or None for as many as given says.
+        controls: whether to add untrained networks, of the natural one's architecture.
 
         Raises ValueError where checkpoints has no natural network, no other, or not equally many
         of each, or stands beside more_sources, and as `pretrained.source`,
         `published.constrained` and `shipped.load` do.
         """
-        device, more = choose_device(given["device"]), listed(given.get("more_sources", ""))
-        from_files = given.get("checkpoints") and under is None
-        come = train is None and not from_files and shipped.meant(given["source_data"])
-        if train is None and not come:
-            train, test = _images(given)
-        if from_files:
-            if more:
-                raise ValueError("more_sources are trained, and checkpoints are not; give only one")
-            made = _from_files(given["checkpoints"], device, given.get("image_size", 0))
-        else:
-            asked = constraints(given["l2"], given["linf"], more) if under is None else list(under)
-            seeds = range(given["seeds"]) if seeds is None else seeds
-            keys = [(c, s) for s in seeds for c in asked]
-            if come:
-                keys += [(UNTRAINED, s) for c, s in keys if c == NATURAL and controls]
-            made = _shipped(keys, device) if come else _trained(given, train, test, keys, device)
-        networks = {key: model for key, (model, _) in made.items()}
-        records = {key: record for key, (_, record) in made.items()}
-        for (constraint, seed), record in records.items() if controls and not come else ():
-            if constraint == NATURAL:
-                how = {"seed": seed, "arch": record.get("arch", "small_resnet"), "device": device}
-                networks[UNTRAINED, seed] = pretrained.untrained(train, **how)
-        true = [name for name in NOTED if name in given and not (come and name in LEARNING)]
-        noted = {name: given[name] for name in true}
+        networks, records = making.networks(
+            given, train, test, under=under, seeds=seeds, controls=controls
+        )
         cluster = given.get("cluster", "")
-        where = given["device"] if cluster else device  # "auto" is then for a worker to say
-        return cls(networks, records, where, given.get("rows_file", ""), noted, cluster)
+        # What "auto" is there is for a worker to say.
+        device = given["device"] if cluster else choose_device(given["device"])
+        noted = making.noted(given, train, under)
+        return cls(networks, records, device, given.get("rows_file", ""), noted, cluster)
 
     @classmethod
     def of_mixed_textures(cls, given: Mapping, count: int, test: Images) -> "Ladder":
@@ -295,67 +270,3 @@ def _entries(over):
             grown += [{**entry, argument: pair} for pair in pairs]
         entries = grown
     return entries
-
-
-def _images(given):
-    """Load what the sources learn; of photographs that are not here, the microcosm stands for them.
-
-    That is where networks from files take their place: only the statistics of untrained ones are
-    then measured on it.
-    """
-    source_data, size = given["source_data"], given.get("image_size", 32)
-    name = "microcosm" if shipped.meant(source_data) else source_data
-    train = datasets.load(name, n=given.get("n_source") or None, size=size)
-    return train, datasets.load(name, "test", size=size)
-
-
-def _shipped(keys, device):
-    """Return {(constraint, seed): (network, record)} of sources that come with the book."""
-    found = {}
-    for asked, seed in keys:
-        model, record = shipped.load(asked, seed)
-        found[shipped.under(record), seed] = model.to(device), record
-    return found
-
-
-def _trained(given, train, test, keys, device):
-    """Return {(constraint, seed): (network, record)} of sources, from the cache or trained."""
-    how = {"epochs": given["source_epochs"], "attack_steps": given["attack_steps"]}
-    shared = {"train": train, "test": test, "device": str(device), **how}
-    calls = [{**shared, "constraint": constraint, "seed": seed} for constraint, seed in keys]
-    if not given.get("cluster"):
-        made = each(pretrained.source, calls, label="sources", device=device)
-        return dict(zip(keys, made, strict=True))
-    # Kept here: the disks of workers come and go.
-    calls = [{**call, "device": given["device"]} for call in calls]
-    found = [pretrained.kept(**call) for call in calls]
-    left = [number for number, source in enumerate(found) if source is None]
-    for which, (model, record) in on_cluster(
-        given["cluster"],
-        pretrained.source,
-        [calls[number] for number in left],
-        label="sources",
-        device=given["device"],
-    ):
-        pretrained.keep(model, record, **calls[left[which]])
-        found[left[which]] = model, record
-    found = [(model.to(device), record) for model, record in found]
-    return dict(zip(keys, found, strict=True))
-
-
-def _from_files(checkpoints, device, image_size):
-    """Return {(constraint, seed): (network, record)} of files; those of a constraint are seeds."""
-    by_constraint = {}
-    names = published.listed(checkpoints)
-    for constraint, model, record in published.constrained(
-        names, device=device, image_size=image_size
-    ):
-        by_constraint.setdefault(constraint, []).append((model, record))
-    counts = {len(networks) for networks in by_constraint.values()}
-    if NATURAL not in by_constraint or len(by_constraint) < 2 or len(counts) > 1:
-        given = ", ".join(f"{len(v)} {c.text}" for c, v in by_constraint.items()) or "none"
-        raise ValueError(
-            f"the checkpoints are {given}; allowed are as many natural ones, at least 1, as of "
-            "each robust constraint, at least one"
-        )
-    return {(c, s): by_constraint[c][s] for c in sorted(by_constraint) for s in range(*counts)}

@@ -229,7 +229,7 @@ def test_sources_of_a_cluster_are_kept_here(sets, monkeypatch, asked):
         pretrained.CACHE = here
         yield from reversed(made)  # in whatever order they end
 
-    monkeypatch.setattr("lib.studies.ladder.on_cluster", on_cluster)
+    monkeypatch.setattr("lib.studies.making.on_cluster", on_cluster)
     given = GIVEN | {"device": asked, "cluster": "tcp://x:1"}
     first, again = (Ladder.of(given, *sets, controls=False) for _ in range(2))
     assert trained == [4, 0] and (first.device, first.cluster) == (asked, "tcp://x:1")
