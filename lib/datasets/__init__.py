@@ -116,10 +116,7 @@ def survey(name_or_path: str | Path | Folder, *, size: int = 32) -> Survey:
     given = opened(name_or_path)
     if isinstance(given, Folder):
         return given.survey(_shown(given.root, [given.root]))
-    source, notes = _plain(given), []
-    if Path(given).is_dir():
-        origin = f"this is the set {source} of {_origin(source)}"
-        notes.append(f"{origin}; for the folder write ./{shown(given)}")
+    source = _plain(given)
     if source in torchvision_sets.FILES:
         found = [torchvision_sets.contents(source, split)[1:] for split in SPLITS]
     else:
@@ -129,7 +126,16 @@ def survey(name_or_path: str | Path | Folder, *, size: int = 32) -> Survey:
         split: tuple(y.bincount(minlength=len(classes)).tolist())
         for split, (y, _) in zip(SPLITS, found, strict=True)
     }
-    return Survey(source, classes, counts, tuple(notes))
+    return Survey(source, classes, counts, tuple(_doubts(given)))
+
+
+def _doubts(name):
+    """Say what is doubtful of a set that goes by its name: whether a folder was meant."""
+    if not Path(name).is_dir():
+        return []
+    source = _plain(name)
+    origin = f"this is the set {source} of {_origin(source)}"
+    return [f"{origin}; for the folder write ./{shown(name)}"]
 
 
 def _check(split, size, splits):
@@ -206,20 +212,23 @@ def named(text: str, *, size: int = 32) -> dict[str, tuple[Images, Images]]:
 def remarks(*texts: str, size: int = 32) -> list[str]:
     """List, as plain texts, what stands to be said of sets before anything is computed with them.
 
-    texts: as of `named`, several, or LEARNED, of which nothing is said. Of a folder it is its whole
-    survey: counts, the level of chance, what was understood, left out and is doubtful; of other
-    sets what is doubtful, mostly nothing. Raises ValueError as `named` does.
+    texts: as of `named`, several, or LEARNED, of which nothing is said. size: as in `survey`. Of a
+    folder it is its whole survey: counts, the level of chance, what was understood, left out and is
+    doubtful; of other sets, which are not loaded for it, what is doubtful, mostly nothing. Raises
+    ValueError as `find` does, as `survey` does of folders, and where a text names a set twice.
     """
     lines: list[str] = []
     seen: set[str | Path] = set()  # one may be source and target
     for name, target in (p for t in texts if _plain(t) != LEARNED for p in _several(t).items()):
-        about, source = survey(target, size=size), find(target)
-        first, *rest = replace(about, name=name).lines()
-        folder = isinstance(source, Path)
-        if source not in seen:
-            lines += [first] * folder
-            lines += [f"{name}: {line}" for line in (rest if folder else about.notes)]
+        source = find(target)
+        if source in seen:
+            continue
         seen.add(source)
+        if isinstance(source, Path):
+            first, *rest = replace(survey(source, size=size), name=name).lines()
+            lines += [first, *(f"{name}: {line}" for line in rest)]
+        else:
+            lines += [f"{name}: {doubt}" for doubt in _doubts(target)]
     return lines
 
 

@@ -179,6 +179,17 @@ def test_remarks_on_sets_are_the_survey_of_folders_and_the_doubts_about_others(p
     assert datasets.remarks("faces", "microcosm", size=8) == []
 
 
+def test_remarks_load_no_set_and_read_a_folder_once(photographs, monkeypatch):
+    looked, read = [], datasets.folders.read
+    monkeypatch.setattr(
+        datasets.folders, "read", lambda root: looked.append(root.name) or read(root)
+    )
+    monkeypatch.setattr(datasets, "load", None)
+    monkeypatch.setattr(datasets.torchvision_sets, "contents", None)
+    datasets.remarks("old/day2/images, cifar10, faces, imagenet", "old/day2/images", size=8)
+    assert looked == ["images"]
+
+
 def test_folders_that_end_alike_are_told_apart(photographs):
     root = photographs.name
     splits = datasets.named("day2/images, old/day2/images, day1/images, digits, ./digits", size=8)
