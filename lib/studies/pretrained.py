@@ -76,7 +76,8 @@ def source(
         raise ValueError(f"constraint is {constraint}; allowed are {ALLOWED}")
     how, device = Training(**training), choose_device(device)
     machine = platform.machine(), device.type
-    identity, path = _identified(train, test, constraint, seed, how, machine)
+    images = [digest(train), digest(test)]
+    identity, path = _identified(images, constraint, seed, how, machine)
     model = build(how.arch, len(train.classes), seed=seed, width=how.width)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -103,8 +104,9 @@ def kept(
     As of `source`, on the CPU.
     """
     how, here = Training(**training), (platform.machine(), choose_device(device).type)
+    images = [digest(train), digest(test)]
     for machine in (here, ("cluster", str(device))):
-        identity, path = _identified(train, test, constraint, seed, how, machine)
+        identity, path = _identified(images, constraint, seed, how, machine)
         model = build(how.arch, len(train.classes), seed=seed, width=how.width)
         record = _read(model, path, identity)
         if record is not None:
@@ -125,18 +127,22 @@ def keep(
 ) -> None:
     """Store what `source` has returned on a worker of a cluster, whatever machine that was."""
     how, machine = Training(**training), ("cluster", str(device))
-    identity, path = _identified(train, test, constraint, seed, how, machine)
+    images = [digest(train), digest(test)]
+    identity, path = _identified(images, constraint, seed, how, machine)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         _write(model, path, {**record, "worker": record["machine"], **identity})
 
 
-def _identified(train, test, constraint, seed, how, machine):
-    """Return all that determines a source, and the path of its weights."""
+def _identified(images, constraint, seed, how, machine):
+    """Return all that determines a source, and the path of its weights.
+
+    images: the digests of what it learns and is tested on.
+    """
     under = {"constraint": constraint.name, "amount": float(constraint.amount)}
     identity = {
         "parameters": {**under, "seed": seed, **asdict(how)},
-        "images": [digest(train), digest(test)],
+        "images": images,
         "code": fingerprint.code(*_modules(how.arch, constraint)),
         "machine": [*machine, torch.__version__, *versions(how.arch)],
     }

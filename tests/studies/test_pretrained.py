@@ -158,6 +158,13 @@ def test_whatever_determines_a_source_gives_it_a_file_of_its_own(sets, cache, mo
     another(sets, "another version of torch")
 
 
+def test_images_are_digested_once_to_look_for_a_source(sets, monkeypatch):
+    digested, real = [], pretrained.digest
+    monkeypatch.setattr(pretrained, "digest", lambda s: digested.append(len(s)) or real(s))
+    assert pretrained.kept(*sets, L2, seed=0, **TINY) is None
+    assert digested == [80, 40]
+
+
 def test_the_code_that_counts_is_that_which_trains(sets, monkeypatch):
     asked = []
     real = pretrained.fingerprint.code
