@@ -29,7 +29,7 @@ fi
 wanted() {
     pwd
     cat requirements.txt pyproject.toml
-    if [ "$what" != book ]; then cat requirements-test.txt requirements-peers.txt; fi
+    if [ "$what" != book ]; then cat requirements-cluster.txt requirements-test.txt requirements-peers.txt; fi
     if [ "$what" = bench ]; then cat requirements-bench.txt; fi
 }
 
