@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -19,7 +20,7 @@ from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, scale
 from lib.runtime import files, provenance
 from lib.shape_bias import bias
-from lib.studies import cue_use, shipping
+from lib.studies import contrasts, cue_use
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
@@ -30,7 +31,7 @@ from lib.zoo import shipped
 RESULTS = files.DATA / "results"
 KEPT = files.DATA / "cache" / "evidence"
 WORLDS = ("photographs", "microcosm")
-MICROCOSM = {
+MICROCOSM: dict[str, Any] = {
     "source_data": "microcosm", "n_source": 2500, "source_epochs": 6, "attack_steps": 1,
     "l2": [0.1, 0.25, 0.5], "linf": [0.0157], "seeds": 8,
 }  # fmt: skip
@@ -70,8 +71,8 @@ class Study:
 
     @property
     def robust(self) -> Constraint:
-        """The rung that stands for all: as data/claims.yaml fixes it, or the microcosm's middle."""
-        return shipping.rung() if self.world == "photographs" else self.ladder.middle
+        """The rung that stands for all robust sources."""
+        return contrasts.robust(self.world)
 
     @property
     def main(self) -> Ladder:

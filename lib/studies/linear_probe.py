@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from lib.images import Images, choose, positions
@@ -43,8 +41,8 @@ def probes(
     train, test = target
     chosen = {size: [choose(train, size, seed) for seed in seeds] for size in n}
     used = torch.cat([one for members in chosen.values() for one in members]).unique()
-    shown = [(train.x[part] for part in used.split(BATCH)), test]
-    _, (known, asked) = freeze_below(source, 0, shown)
+    shown = (train.x[part] for part in used.split(BATCH))
+    _, (known, asked) = freeze_below(source, 0, [shown, test])
     known, asked = known.double().cpu().numpy(), asked.double().cpu().numpy()
     for size, subsets in chosen.items():
         rows = []
@@ -86,6 +84,10 @@ def _best_decay(features, y):
 
 def _fitted(features, y, decays):
     """Fit a head for each weight decay, each from the one before; return (head, scaler) of each."""
+    # Imported here, since it takes a second that most who import this do not need.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(features)
     x, found, last = scaler.transform(features), [], None
     for decay in decays:

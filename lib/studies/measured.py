@@ -1,15 +1,26 @@
 """What was measured elsewhere: rows of runs too long for a chapter, and the paper's own numbers."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from lib.constraint import Constraint
 from lib.runtime.files import DATA
+from lib.zoo import shipped
 
+RESULTS = DATA / "results"
 TITLES = {
     "cifar10_jpeg": "CIFAR-10",
     "fashion_mnist_10k": "Fashion-MNIST",
     "mnist_10k": "MNIST",
     "kannada_mnist_8k": "Kannada-MNIST",
+    "cifar10": "CIFAR-10",
+    "clothing": "Clothing",
+    "fashion_mnist": "Fashion-MNIST",
+    "gtsrb": "Traffic signs",
+    "kannada_mnist": "Kannada-MNIST",
+    "mnist": "MNIST",
+    "sign_digits": "Sign digits",
 }
 """What people call the folders of images that the rows name as targets."""
 
@@ -20,7 +31,7 @@ def photographs(chapter: str, experiment: str | None = None) -> pd.DataFrame:
     chapter: its number, as "02". experiment: which of its rows, where there are several kinds, or
     None for all. Targets have their titles and are in the order of these.
     """
-    rows = pd.read_csv(DATA / "results" / f"photographs_{chapter}.csv")
+    rows = pd.read_csv(RESULTS / f"photographs_{chapter}.csv")
     if experiment is not None:
         rows = rows[rows["experiment"] == experiment].dropna(axis=1, how="all")
     rows["constraint"] = rows["constraint"].map(Constraint.parse)
@@ -29,6 +40,37 @@ def photographs(chapter: str, experiment: str | None = None) -> pd.DataFrame:
         rows = rows.sort_values("target", key=lambda c: c.map(order.index), kind="stable")
         rows["target"] = rows["target"].map(TITLES)
     return rows.reset_index(drop=True)
+
+
+def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFrame | None:
+    """Return a table that `lib.studies.evidence` has measured, or None where it has not.
+
+    world, name: as there. folder: where the tables lie. Targets have their titles.
+    """
+    path = Path(folder) / f"{world}_{name}.csv"
+    if not path.exists():
+        return None
+    rows = pd.read_csv(path)
+    rows["constraint"] = rows["constraint"].map(Constraint.parse)
+    if "target" in rows:
+        rows["target"] = rows["target"].replace(TITLES)
+    return rows
+
+
+def sources() -> pd.DataFrame:
+    """Return what the sources that come with the book are worth on their own task, in percent.
+
+    A row for each kind, mean over the seeds: their number, accuracy on the validation part, clean
+    and by the ball of the attack.
+    """
+    rows = []
+    for (constraint, _), path in shipped.available().items():
+        found = shipped.record(path)["validation"]
+        shares = {"clean": found["clean_accuracy"], **found["robust_accuracy"]}
+        percent = {column: 100 * share for column, share in shares.items()}
+        rows.append({"source": str(constraint), "seeds": 1, **percent})
+    by_kind = pd.DataFrame(rows).groupby("source", sort=False)
+    return by_kind.mean().assign(seeds=by_kind["seeds"].sum())
 
 
 def paper() -> pd.DataFrame:

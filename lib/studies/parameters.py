@@ -168,6 +168,12 @@ def _file_or_nothing(name, value):
         raise ValueError(f"there is no file {value!r} (looked in {Path.cwd()})")
 
 
+def _folder_or_nothing(name, value):
+    """Allow a folder that is there, or nothing."""
+    if _text(value) and not Path(value).expanduser().is_dir():
+        raise ValueError(f"there is no folder {value!r} (looked in {Path.cwd()})")
+
+
 def _text(value):
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text; write names, with commas between them")
@@ -241,6 +247,8 @@ TABLE = {
         ("rounds", integer(1, 1000), "divisions of the images into four parts"),
         ("unfrozen_images", integer(1, 10**9), "images a training of blocks sees, or 20 passes"),
         ("labels_file", _new_csv, "CSV of all labels, doubtful first; none if empty"),
+        # The claims.
+        ("results", _folder_or_nothing, "folder of measured tables; those of the book if empty"),
         # The sources, and where all is computed and kept.
         ("checkpoints", _checkpoints, "networks from files as sources, with commas"),
         ("rows_file", _rows_file, "JSON Lines that keep the measured rows; none if empty"),

@@ -7,7 +7,6 @@ the sources learn: never by transfer, nor by the test images.
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from lib.images import Images, choose, digest, positions
 from lib.networks import choose_device
 from lib.runtime import files, fingerprint, provenance
 from lib.studies import pretrained
+from lib.studies.claims import rung
 from lib.training import accuracy, robust_accuracy
 from lib.zoo import shipped
 
@@ -35,8 +35,6 @@ ATTACKED, AT_A_TIME = 2000, 500
 """with as many images of each part, so many at a time: a GPU waits for work otherwise."""
 HELD_OUT = 20
 """One training image of so many is of the validation part, in each class."""
-MARGIN = 0.2
-"""Share of images by which the rung withstands more attacks at its own radius than natural does."""
 AMOUNTS: dict[str, tuple[float, float]] = {
     "noise": (0.06, 0.12), "low-pass": (0.2, 0.3), "natural until": (4, 6),
 }  # fmt: skip
@@ -71,7 +69,10 @@ def measured(model: nn.Module, images: Images) -> dict[str, Any]:
     Returns {images, clean_accuracy, attacked, robust_accuracy: {ball: 0 to 1}}.
     """
     some = images[choose(images, min(ATTACKED, len(images)), 0)]
-    balls, how = {text: Constraint.parse(text).ball for text in BALLS}, ATTACK | {"batch_size": AT_A_TIME}
+    balls, how = (
+        {text: Constraint.parse(text).ball for text in BALLS},
+        ATTACK | {"batch_size": AT_A_TIME},
+    )
     robust = {text: robust_accuracy(model, some, b, **how) for text, b in balls.items() if b}
     about = {"images": len(images), "clean_accuracy": accuracy(model, images)}
     return {**about, "attacked": len(some), "robust_accuracy": robust}
@@ -126,27 +127,6 @@ def _made(images, constraint, seed, epochs, device):
     trained = NATURAL if constraint.name == "natural until" else constraint
     split = images["learned"], images["validation"]
     return pretrained.source(*split, trained, seed=seed, device=device, **how)
-
-
-def rung() -> Constraint:
-    """Return the robust source that stands for all of them, as data/claims.yaml fixes it.
-
-    It is the one of the smallest ℓ2 radius that keeps, under attack at that radius, at least MARGIN
-    more of its accuracy on the validation part than the natural one, mean over seeds; where none
-    keeps so much more, the one that keeps most more. Raises ValueError where there is none.
-    """
-    kept: dict[Constraint, list[float]] = {}
-    there = {key: shipped.record(path)["validation"] for key, path in shipped.available().items()}
-    for (constraint, seed), found in there.items():
-        if constraint.name == "l2" and (NATURAL, seed) in there:
-            ball, natural = shipped.spelt(constraint), there[NATURAL, seed]
-            more = found["robust_accuracy"][ball] - natural["robust_accuracy"][ball]
-            kept.setdefault(constraint, []).append(more)
-    if not kept:
-        raise ValueError("there is no ℓ2 source beside a natural one of its seed; train them first")
-    means = {constraint: mean(values) for constraint, values in sorted(kept.items())}
-    enough = (constraint for constraint, more in means.items() if more >= MARGIN)
-    return next(enough, max(means, key=lambda constraint: means[constraint]))
 
 
 def matched(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from lib.studies.random_effects import effect
+from lib.random_effects import effect
 from lib.studies import claims
 
 

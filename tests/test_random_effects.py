@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.studies.random_effects import effect, slope
+from lib.random_effects import effect, slope
 
 
 def tidy(y):

@@ -1,0 +1,31 @@
+"""Figures of differences whose every seed is to be seen."""
+
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lib.figures.plots import BLUE, DARK, LIGHT, plain_ticks, whiskers
+
+
+def seeds_against(x: str, label: str, smallest: float) -> Callable[[pd.DataFrame, Axes], Axes]:
+    """Return what draws differences in points against a column, the seeds as dots.
+
+    x: the column, drawn on a doubling axis. label: of it. smallest: the smallest effect of
+    interest, in points: a grey band around 0 is drawn to it.
+    """
+
+    def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
+        """Draw rows of `lib.studies.contrasts.by_target`."""
+        part = frame.sort_values(x)
+        ax.axhspan(-smallest, smallest, color=LIGHT, alpha=0.18, lw=0)
+        ax.axhline(0, color=DARK, lw=1, ls="--")
+        for place, seeds in zip(part[x], part["seeds"], strict=True):
+            ax.plot([place] * len(seeds), seeds, ".", color=BLUE, alpha=0.4, ms=5)
+        whiskers(part, part[x], ax, scale=1, color=BLUE, marker="o", lw=1.2)
+        ax.set_xscale("log", base=2)
+        plain_ticks(ax, sorted(set(part[x]))[::-2])
+        ax.set(xlabel=label, ylabel="robust − natural, points")
+        return ax
+
+    return draw

@@ -1,0 +1,70 @@
+"""The table of the claims: what the paper says, what was measured, and the verdicts."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from lib.figures.estimates import Estimate
+from lib.random_effects import Effect
+
+NOT_RUN = "not run"
+
+
+def overview(
+    claims: Mapping[str, str],
+    paper: Mapping[str, tuple[float, float, float]],
+    judged: Mapping[str, pd.DataFrame],
+    controls: Mapping[str, Mapping[str, tuple[str, Effect]]],
+) -> list[tuple[str, ...]]:
+    """Return the rows of the table, headings first, for `lib.figures.sentences.say_table`.
+
+    claims: what to call each, by name. paper: (mean, low, high) by claim. judged: by world, as of
+    `lib.studies.claims.judge`. controls: by world and claim, the control's name and the effect.
+    What was not run says so.
+    """
+    rows = [("claim", "the paper", *judged)]
+    for name, called in claims.items():
+        own = f"{Estimate(*paper[name]):short}" if name in paper else "no number"
+        cells = [_cell(judged[w], controls[w].get(name), name) for w in judged]
+        rows.append((called, own, *cells))
+    return rows
+
+
+def _cell(judged, control, name):
+    """Say an effect, its seeds, its verdict and its control."""
+    found = judged[judged["claim"] == name]
+    if found.empty:
+        return NOT_RUN
+    row = found.iloc[0]
+    above = f"{row.positive} of {row.seeds} seeds above 0"
+    text = f"**{row.verdict}**, {Estimate(row['mean'], row.low, row.high):short}, {above}"
+    if control:
+        called, effect = control
+        text += f"; {called}: {estimate(effect):short}"
+    return text
+
+
+def estimate(effect: Effect) -> Estimate:
+    """Return an effect as a number that writes itself, with its own 95 % interval."""
+    return Estimate(effect.mean, *effect.interval())
+
+
+def predictions(by_size: Mapping[int, Effect]) -> pd.DataFrame:
+    """Return a row for each size: the mean difference, and what is expected of a new target."""
+    rows = [
+        {
+            "N": n,
+            "mean over targets": f"{estimate(e):short}",
+            "expected on a new target": "{:+.1f} to {:+.1f}".format(*e.prediction()),
+            "targets": e.targets,
+        }
+        for n, e in by_size.items()
+    ]
+    return pd.DataFrame(rows).set_index("N")
+
+
+def spreads(effects: Mapping[str, Effect]) -> pd.DataFrame:
+    """Return standard deviations, in points, of a contrast between targets, seeds and the rest."""
+    rows = {name: {k: v**0.5 for k, v in e.spread.items()} for name, e in effects.items()}
+    names = {"target": "between targets", "seed": "between training seeds"}
+    return pd.DataFrame(rows).T.rename(columns={**names, "rest": "the two together, and subsets"})
