@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import tables
 import torch
 import yaml
 from PIL import Image
@@ -25,6 +26,7 @@ from lib.book import notebooks, publishing
 from lib.book.toc import chapters
 from lib.runtime import rows as kept_rows
 from lib.runtime import rules
+from lib.studies import claims, contrasts, measured
 from lib.studies.parameters import TABLE
 from lib.zoo import models, published
 
@@ -273,7 +275,7 @@ def test_papermill_reruns_a_chapter_from_the_root_from_chapters_and_from_elsewhe
     assert runs[0] == runs[1] == runs[2]  # the same bytes, wherever and however often
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", TINY)
 def test_a_rerun_speaks_of_itself_alone(name, tmp_path):
     """On a folder whose names are no Markdown, from other sources, with one seed."""
     out, folder = tmp_path / "out.ipynb", tmp_path / "cats_&_*dogs*<img src=x onerror=alert(1)>"
@@ -289,6 +291,27 @@ def test_a_rerun_speaks_of_itself_alone(name, tmp_path):
     assert "ℓ2 0.3" in text
     if "target" in given:
         assert r"cats\_\&\_\*dogs\*" in text
+
+
+def test_chapter_08_judges_tables_of_ones_own(tmp_path):
+    strange = "a<b & `c`|d *e* $x$"
+    tables.write(tmp_path, seeds=6, targets=("one", "two", strange))
+    out = executed(tmp_path, "08", "-p", "results", tmp_path)
+    assert faults(out) == []
+    text = said(out)
+    assert "mean over 3 targets: higher" in text and "6 of 6 seeds above 0" in text
+    assert "Not run: faster, any depth, which constraint and shape" in text
+    assert not any(title in text for title in measured.TITLES.values())
+    done = run("08", "--no-page", "-p", "results", tmp_path.parent, cwd=tmp_path)
+    assert done.returncode == 1 and "photographs_heads.csv; python -m" in done.stderr
+
+
+def test_the_verdicts_that_are_read_follow_from_the_committed_rows():
+    said_there = said(CHAPTERS["08_does_it_hold"])
+    for world in ("photographs", "microcosm"):
+        for row in claims.judge(contrasts.effects(world)).itertuples():
+            cell = f"**{row.verdict}**, {row.mean:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+            assert cell.replace("-0.0", "+0.0") in said_there.replace("-0.0", "+0.0")
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [pytest.param(0, marks=pytest.mark.long), 1])

@@ -28,8 +28,9 @@ def transfers_at_best_rate(
     """Fine-tune a source as `lib.transfer.transfers` does, at the best of several learning rates.
 
     For each subset the rate is taken that is right most often on HELD_OUT of its images, after
-    training on the others; of equal ones the smallest. With it the source is fine-tuned to all
-    images of the subset. The test images are read once.
+    training on the others; of equal ones the smallest. Where there is but one image of a class,
+    nothing can be held out: the middle one is taken. With it the source is fine-tuned to all images
+    of the subset. The test images are read once.
 
     rates: first learning rates. The rest: as in `transfers`.
 
@@ -58,6 +59,8 @@ def _best(source, train, size, seed, rates, how):
     count = max(round(HELD_OUT * size), len(some.y.unique()))
     held = torch.zeros(size, dtype=torch.bool)
     held[positions(some.y, count, seed)] = True
+    if len(some.y[~held].unique()) < len(some.y.unique()):
+        return rates[len(rates) // 2]
     parts = some[~held], some[held]
     call = {"n": len(parts[0]), "seeds": [seed], **how}
     right = [transfer(source, parts, lr=rate, **call)["clean_accuracy"].iloc[0] for rate in rates]

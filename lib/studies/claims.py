@@ -15,6 +15,19 @@ from lib.zoo import shipped
 
 VERDICTS = ("higher", "lower", "equivalent", "undecided")
 
+JUDGED = [
+    "claim",
+    "mean",
+    "low",
+    "high",
+    "p",
+    "verdict",
+    "expected",
+    "positive",
+    "seeds",
+    "targets",
+]
+"""The columns of what `judge` returns."""
 MARGIN = 0.2
 """Share of images by which the rung withstands more attacks at its own radius than natural does."""
 
@@ -121,7 +134,7 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
                 "targets": effect.targets,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=JUDGED)
 
 
 def holm(p: Mapping[str, float], *, of: int | None = None) -> dict[str, float]:

@@ -11,7 +11,7 @@ from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect, slope
 from lib.stats import interval
 from lib.studies.claims import rung
-from lib.studies.measured import RESULTS, evidence, paper, paper_influence
+from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 
 CELL = ["target", "source_seed"]
 DRAWN = [*CELL, "resolution", "n_train", "unfrozen_blocks", "subset_seed", "labels"]
@@ -110,11 +110,10 @@ def effects(world: str, folder: str | Path = RESULTS) -> dict[str, Effect]:
 
     world: photographs or microcosm. folder: of the tables, as in `lib.studies.measured.evidence`.
     """
-    tables = {name: evidence(world, table, folder) for name, (table, _) in CONTRASTS.items()}
     return {
-        name: CONTRASTS[name][1](rows, robust(world))
-        for name, rows in tables.items()
-        if rows is not None
+        name: contrast(evidence(world, table, folder), robust(world))
+        for name, (table, contrast) in CONTRASTS.items()
+        if has(world, table, folder)
     }
 
 
@@ -122,9 +121,11 @@ def controls(world: str, folder: str | Path = RESULTS) -> dict[str, tuple[str, E
     """Return of each claim that has one the control that was measured: its name, and the effect."""
     found = {}
     for name, (called, contrast, reference) in CONTROLS.items():
-        rows = evidence(world, CONTRASTS[name][0], folder)
-        if rows is not None and (rows["constraint"] == reference).any():
-            found[name] = called, contrast(rows, robust(world), reference)
+        table, _ = CONTRASTS[name]
+        if has(world, table, folder):
+            rows = evidence(world, table, folder)
+            if (rows["constraint"] == reference).any():
+                found[name] = called, contrast(rows, robust(world), reference)
     return found
 
 

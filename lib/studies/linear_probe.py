@@ -70,10 +70,10 @@ def _best_decay(features, y):
     Where there is but one image of a class, nothing can be held out: the middle one is taken.
     """
     count = max(round(HELD_OUT * len(y)), len(y.unique()))
-    if len(y) - count < len(y.unique()):
-        return DECAYS[len(DECAYS) // 2]
     held = torch.zeros(len(y), dtype=torch.bool)
     held[positions(y, count, 0)] = True
+    if len(y[~held].unique()) < len(y.unique()):
+        return DECAYS[len(DECAYS) // 2]
     held = held.numpy()
     fitted = _fitted(features[~held], y.numpy()[~held], DECAYS)
     right = [

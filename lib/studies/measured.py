@@ -42,19 +42,25 @@ def photographs(chapter: str, experiment: str | None = None) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFrame | None:
-    """Return a table that `lib.studies.evidence` has measured, or None where it has not.
+def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFrame:
+    """Return a table that `lib.studies.evidence` has measured.
 
-    world, name: as there. folder: where the tables lie. Targets have their titles.
+    world, name: as there. folder: where the tables lie. Targets have their titles. Raises
+    ValueError where there is no such table.
     """
     path = Path(folder) / f"{world}_{name}.csv"
     if not path.exists():
-        return None
+        raise ValueError(f"there is no {path}; python -m lib.studies.evidence {world} measures it")
     rows = pd.read_csv(path)
     rows["constraint"] = rows["constraint"].map(Constraint.parse)
     if "target" in rows:
         rows["target"] = rows["target"].replace(TITLES)
     return rows
+
+
+def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
+    """Tell whether there is such a table."""
+    return (Path(folder) / f"{world}_{name}.csv").exists()
 
 
 def sources() -> pd.DataFrame:

@@ -1,0 +1,126 @@
+"""Fine-tuning at the rate that validation chooses, against `transfer` at that rate."""
+
+import pandas as pd
+import pytest
+import torch
+
+from lib import microcosm
+from lib.images import Images, choose, positions
+from lib.studies import best_rate
+from lib.studies.best_rate import transfers_at_best_rate
+from lib.transfer import transfer
+from lib.zoo import models
+
+HOW = {"epochs": 8, "unfrozen_blocks": 1}
+RATES = (1e-6, 0.05, 0.2)
+"""The first is far too small to learn anything."""
+
+
+@pytest.fixture(scope="module")
+def source():
+    return models.build("small_resnet", 4, seed=0, width=4).eval()
+
+
+@pytest.fixture(scope="module")
+def target():
+    """Images of 8 × 8 pixels whose class is their colour."""
+
+    def shown(n, seed):
+        drawn = microcosm.draw(n, seed, size=8)
+        y = torch.arange(n) % 4
+        tint = torch.tensor([[100, 0, 0], [0, 100, 0], [0, 0, 100], [0, 0, 0]], dtype=torch.uint8)
+        return Images(drawn.x // 2 + tint[y][:, :, None, None], y, ("red", "green", "blue", "none"))
+
+    return shown(80, 0), shown(60, 1)
+
+
+@pytest.fixture(scope="module")
+def rows(source, target):
+    return run(source, target, n=[20, 40], seeds=[0, 3])
+
+
+def run(source, target, **call):
+    call = {"rates": RATES, **HOW, **call}
+    return pd.concat(transfers_at_best_rate(source, target, **call), ignore_index=True)
+
+
+def test_a_row_is_the_last_of_the_transfer_at_its_rate(source, target, rows):
+    assert rows[["n_train", "subset_seed"]].values.tolist() == [[20, 0], [20, 3], [40, 0], [40, 3]]
+    for row in rows.to_dict("records"):
+        call = {"n": row["n_train"], "seeds": [row["subset_seed"]], "lr": row["lr"], **HOW}
+        (plain,) = transfer(source, target, **call).to_dict("records")
+        assert row["epoch"] == plain["epoch"] == 8
+        shares = ["clean_accuracy", "train_accuracy"]
+        assert [row[k] for k in shares] == pytest.approx([plain[k] for k in shares], abs=0.06)
+        told = set(plain) - {*shares, "seconds"}
+        assert {k: row[k] for k in told} == {k: plain[k] for k in told}
+
+
+def test_the_area_is_the_mean_of_the_curve(source, target, rows):
+    for row in rows.to_dict("records"):
+        call = {"n": row["n_train"], "seeds": [row["subset_seed"]], "lr": row["lr"], **HOW}
+        curve = transfer(source, target, evaluate_at=range(1, 9), **call)["clean_accuracy"]
+        assert row["area"] == pytest.approx(sum(curve) / 8, abs=0.06)
+    assert (rows["area"] != rows["clean_accuracy"]).any()
+
+
+def test_the_rate_is_that_of_a_plain_loop_over_the_training_images(source, target, monkeypatch):
+    asked, fits = [], []
+
+    def watched(source, parts, **call):
+        asked.append(parts)
+        fits.append(call)
+        accuracy = {0.1: 0.6, 0.2: 0.9, 0.3: 0.9, 0.4: 0.7}[call["lr"]]
+        return pd.DataFrame([{"lr": call["lr"], "clean_accuracy": accuracy}])
+
+    monkeypatch.setattr(best_rate, "transfer", watched)
+    (found,) = transfers_at_best_rate(
+        source, target, n=[40], seeds=[5], rates=(0.1, 0.2, 0.3, 0.4), **HOW
+    )
+    assert found["lr"].tolist() == [0.2]  # of the two that are equally good the smaller
+    assert [call["lr"] for call in fits] == [0.1, 0.2, 0.3, 0.4, 0.2]
+    some = target[0][choose(target[0], 40, 5)]
+    held = torch.zeros(40, dtype=torch.bool)
+    held[positions(some.y, 8, 5)] = True
+    for (learned, validation), call in zip(asked[:-1], fits[:-1], strict=True):
+        assert torch.equal(learned.x, some.x[~held]) and torch.equal(validation.x, some.x[held])
+        assert call["n"] == 32 and validation.y.bincount().tolist() == [2, 2, 2, 2]
+    assert asked[-1] is target and fits[-1]["n"] == 40
+
+
+def test_the_test_images_choose_nothing(source, target, rows):
+    train, test = target
+    turned = Images(test.x, (test.y + 1) % 4, test.classes)
+    other = run(source, (train, turned), n=[20, 40], seeds=[0, 3])
+    pd.testing.assert_series_equal(other["lr"], rows["lr"])
+    assert other["train_accuracy"].tolist() == rows["train_accuracy"].tolist()
+    assert other["clean_accuracy"].mean() < 0.3 < rows["clean_accuracy"].mean()
+
+
+def test_one_rate_needs_no_validation(source, target, monkeypatch):
+    calls = []
+
+    def counted(*args, **call):
+        calls.append(call["n"])
+        return transfer(*args, **call)
+
+    monkeypatch.setattr(best_rate, "transfer", counted)
+    assert run(source, target, n=[20], rates=[0.05])["lr"].tolist() == [0.05]
+    assert calls == [20]
+    run(source, target, n=[20], rates=[0.05, 0.1])
+    assert calls[1:] == [16, 16, 20]
+
+
+def test_a_rate_that_learns_nothing_is_not_chosen(rows):
+    assert rows["lr"].isin(RATES).all()
+    assert (rows["lr"] > min(RATES)).all()
+
+
+def test_one_image_a_class_is_enough(source, target):
+    (row,) = run(source, target, n=[4]).to_dict("records")
+    assert row["n_train"] == 4 and row["lr"] == RATES[1] and 0 <= row["area"] <= 1
+
+
+def test_more_images_than_there_are_are_refused(source, target):
+    with pytest.raises(ValueError, match="n is 81; allowed are 4, one image a class, to 80"):
+        run(source, target, n=[81])
