@@ -428,7 +428,19 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
     assert "(from scratch) with everything trained" in told and not faults(out)
     labels = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
     assert len(labels) == 17 and str(tmp_path / "my images") in labels[1]
-    done = run("07", "-p", "with_ladder", "False", "-p", "target", "my images", cwd=tmp_path)
+    done = run(
+        "07",
+        "-p",
+        "with_ladder",
+        "False",
+        "-p",
+        "sources",
+        "",
+        "-p",
+        "target",
+        "my images",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1 and "name sources" in done.stderr
 
 

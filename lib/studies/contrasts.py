@@ -196,7 +196,7 @@ def improvement(rows: pd.DataFrame, first: Constraint, second: Constraint = NATU
     """Return the probability that the first source is the better on one more target, 0 to 1.
 
     The share of all pairs of runs, whatever their seeds, ties counting half; mean over the targets
-    and sizes (Agarwal et al., 2021, section 4.3).
+    and sizes (Agarwal et al., 2021, section 4).
     """
     shares = []
     for _, cell in rows.groupby(["target", "n_train"]):

@@ -4,7 +4,7 @@ A head learns coarse classes, such as animals against vehicles, and one asks whe
 influential training image is of the same fine class as the test image, ship or lorry, which no
 label has said. With the classes that the head has learned the rate says little: an image's gradient
 contains its label, and the match is near 1 for labels drawn at random, too. After the identical
-subclass test of Hanawa et al. (2021, section 3.3).
+subclass test of Hanawa et al. (2021).
 """
 
 from collections.abc import Mapping, Sequence

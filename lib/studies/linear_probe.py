@@ -26,7 +26,7 @@ def probes(
 ) -> Iterator[pd.DataFrame]:
     """Fit the best head on a source's frozen features, once for each size and subset.
 
-    A linear probe as of Kornblith et al. (2019, section 3): logistic regression by L-BFGS on the
+    A linear probe as of Kornblith et al. (2019): logistic regression by L-BFGS on the
     features, each shifted and scaled to mean 0 and variance 1 over the training images. Of DECAYS
     the one is taken that is right most often on HELD_OUT of the training images, of equal ones the
     largest; with it the head is fitted to all of them. The test images are read once.

@@ -11,7 +11,7 @@ from lib.studies.best_rate import transfers_at_best_rate
 from lib.transfer import transfer
 from lib.zoo import models
 
-HOW = {"epochs": 8, "unfrozen_blocks": 1}
+HOW = {"epochs": 8, "unfrozen_blocks": 1, "batch_size": 8}
 RATES = (1e-6, 0.05, 0.2)
 """The first is far too small to learn anything."""
 
@@ -36,7 +36,7 @@ def target():
 
 @pytest.fixture(scope="module")
 def rows(source, target):
-    return run(source, target, n=[20, 40], seeds=[0, 3])
+    return run(source, target, n=[40, 80], seeds=[0, 3])
 
 
 def run(source, target, **call):
@@ -45,7 +45,7 @@ def run(source, target, **call):
 
 
 def test_a_row_is_the_last_of_the_transfer_at_its_rate(source, target, rows):
-    assert rows[["n_train", "subset_seed"]].values.tolist() == [[20, 0], [20, 3], [40, 0], [40, 3]]
+    assert rows[["n_train", "subset_seed"]].values.tolist() == [[40, 0], [40, 3], [80, 0], [80, 3]]
     for row in rows.to_dict("records"):
         call = {"n": row["n_train"], "seeds": [row["subset_seed"]], "lr": row["lr"], **HOW}
         (plain,) = transfer(source, target, **call).to_dict("records")
@@ -91,7 +91,7 @@ def test_the_rate_is_that_of_a_plain_loop_over_the_training_images(source, targe
 def test_the_test_images_choose_nothing(source, target, rows):
     train, test = target
     turned = Images(test.x, (test.y + 1) % 4, test.classes)
-    other = run(source, (train, turned), n=[20, 40], seeds=[0, 3])
+    other = run(source, (train, turned), n=[40, 80], seeds=[0, 3])
     pd.testing.assert_series_equal(other["lr"], rows["lr"])
     assert other["train_accuracy"].tolist() == rows["train_accuracy"].tolist()
     assert other["clean_accuracy"].mean() < 0.3 < rows["clean_accuracy"].mean()

@@ -1,0 +1,368 @@
+"""The contrast of each claim, on rows made by hand whose truth is known."""
+
+import csv
+import math
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
+from lib.runtime.files import DATA
+from lib.stats import interval
+from lib.studies import contrasts
+from lib.studies.measured import TITLES
+
+ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
+SEEDS, SIZES = (0, 1, 2), {"a": (100, 200, 400), "b": (100, 200)}
+
+
+def made(gain, *, value="clean_accuracy", sizes=SIZES, subsets=2, seeds=SEEDS, **columns):
+    """Make rows of natural and robust sources: what the robust one gains, in points, is known.
+
+    gain: function of target, seed, N and subset. The base differs by all of them, and pairs away.
+    """
+    rows = []
+    for target, seed, i in np.ndindex(len(sizes), len(seeds), subsets):
+        name = list(sizes)[target]
+        for n in sizes[name]:
+            base = 0.3 + 0.02 * target + 0.03 * seed + 0.01 * i + 0.04 * math.log2(n / 100)
+            cell = {"target": name, "source_seed": seeds[seed], "n_train": n, **columns}
+            cell["subset_seed"] = 1000 * seeds[seed] + i
+            more = gain(name, seeds[seed], n, i) / 100
+            rows.append({"constraint": NATURAL, **cell, value: base})
+            rows.append({"constraint": ROBUST, **cell, value: base + more})
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)  # the order says nothing
+
+
+def doublings(n):
+    return math.log2(n / 100)
+
+
+# Pairs.
+
+
+def test_pairs_by_hand():
+    rows = pd.DataFrame(
+        [
+            (NATURAL, "a", 0, 20, 0, 0.5),
+            (NATURAL, "a", 0, 20, 1, 0.6),
+            (ROBUST, "a", 0, 20, 1, 0.58),
+            (ROBUST, "a", 0, 20, 0, 0.75),
+            (ROBUST, "a", 0, 40, 0, 0.9),  # no natural one of this size
+            (NATURAL, "a", 1, 20, 0, 0.5),  # no robust one of this seed
+            (OTHER, "a", 0, 20, 0, 0.1),
+        ],
+        columns=["constraint", "target", "source_seed", "n_train", "subset_seed", "accuracy"],
+    )
+    found = contrasts.gap(rows, "accuracy", ROBUST)
+    assert list(found) == ["target", "source_seed", "n_train", "subset_seed", "gap"]
+    by_subset = found.set_index("subset_seed")["gap"].to_dict()
+    assert by_subset == pytest.approx({0: 25, 1: -2}) and len(found) == 2
+    other = contrasts.gap(rows, "accuracy", ROBUST, OTHER)
+    assert other["gap"].tolist() == pytest.approx([65])
+
+
+@pytest.mark.parametrize("column", ["resolution", "unfrozen_blocks", "labels"])
+def test_pairs_share_all_that_is_drawn(column):
+    rows = made(lambda *_: 3)
+    apart = pd.concat([rows.assign(**{column: 1}), rows.assign(**{column: 2})])
+    apart.loc[apart[column] == 2, "clean_accuracy"] += 0.2
+    found = contrasts.gap(apart, "clean_accuracy", ROBUST)
+    assert len(found) == len(rows) and found["gap"].to_numpy() == pytest.approx(3)
+
+
+# One contrast for each claim.
+
+
+def test_better_is_the_mean_over_the_sizes_that_a_target_has():
+    # Over its sizes a gains 1 + 2 + 6 over 3, and b 1 + 2 over 2, and the seeds −1, 0 and 1 more.
+    gain = {100: 1, 200: 2, 400: 6}
+    found = contrasts.better(made(lambda t, s, n, i: gain[n] + s - 1 + (2 * i - 1)), ROBUST)
+    assert found.mean == pytest.approx((3 + 1.5) / 2)
+    assert (found.targets, found.seeds, found.positive) == (2, 3, 3)
+    assert found.spread["target"] == pytest.approx(1.5**2 / 2)
+    assert found.spread["seed"] == pytest.approx(1)
+    assert found.spread["rest"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_size_counts_once_however_many_subsets_it_has():
+    rows = made(lambda t, s, n, i: {100: 0, 200: 6}[n], sizes={"a": (100, 200)})
+    more = rows[rows["n_train"] == 200].assign(subset_seed=lambda r: r["subset_seed"] + 500)
+    assert contrasts.better(pd.concat([rows, more]), ROBUST).mean == pytest.approx(3)
+
+
+def test_most_with_few_is_the_slope_by_doubling():
+    slopes = {"a": -2, "b": -4}
+    rows = made(lambda t, s, n, i: 9 + (slopes[t] + s) * doublings(n) + (2 * i - 1))
+    found = contrasts.most_with_few(rows, ROBUST)
+    assert found.mean == pytest.approx(-3 + 1)
+    assert found.spread["seed"] == pytest.approx(1) and found.spread["target"] == pytest.approx(2)
+    assert found.positive == 0
+
+
+def test_faster_is_the_area_and_the_head_start_what_is_left_of_it():
+    area = made(lambda t, s, *_: 5 + s, value="area")
+    last = made(lambda t, s, *_: 2 + s, value="clean_accuracy")
+    rows = area.assign(clean_accuracy=last["clean_accuracy"])
+    assert contrasts.faster(rows, ROBUST).mean == pytest.approx(6)
+    early = contrasts.head_start(rows, ROBUST)
+    assert early.mean == pytest.approx(3)
+    assert early.se == pytest.approx(0, abs=1e-9)
+
+
+def test_any_depth_is_the_slope_by_block_where_everything_is_all_five():
+    def at(depth, blocks):
+        def gain(t, s, n, i):
+            return 8 - 0.5 * blocks + (s - 1) * blocks + doublings(n)
+
+        return made(gain, subsets=1, unfrozen_blocks=depth)
+
+    rows = pd.concat([at(0, 0), at(1, 1), at(2, 2), at(-1, 5)])
+    found = contrasts.any_depth(rows, ROBUST)
+    assert found.mean == pytest.approx(-0.5)
+    assert found.spread["seed"] == pytest.approx(1)
+
+
+def test_shape_needs_no_target():
+    rows = pd.DataFrame(
+        {"constraint": name, "source_seed": s, "shape_bias_of_all": share + 0.1 * s}
+        for name, share in ((NATURAL, 0.2), (ROBUST, 0.5), (MIXED_TEXTURES, 0.6))
+        for s in SEEDS
+    )
+    found = contrasts.shape(rows, ROBUST)
+    assert found.mean == pytest.approx(30)
+    assert (found.targets, found.seeds) == (1, 3) and np.isnan(found.predicted_se)
+    assert contrasts.shape(rows, ROBUST, MIXED_TEXTURES).mean == pytest.approx(-10)
+
+
+def test_influence_is_of_heads_that_learned_true_labels():
+    how = {"value": "match", "sizes": {"a": (100,)}}
+    true = made(lambda t, s, n, i: 7 + s, **how, labels="true")
+    drawn = made(lambda t, s, n, i: -40, **how, labels="random")
+    assert contrasts.influence(pd.concat([true, drawn]), ROBUST).mean == pytest.approx(8)
+
+
+def test_every_contrast_is_of_the_two_sources_asked_for():
+    rows = made(lambda *_: 4)
+    third = rows[rows["constraint"] == NATURAL].assign(constraint=OTHER)
+    third["clean_accuracy"] += 0.01
+    rows = pd.concat([rows, third])
+    assert contrasts.better(rows, ROBUST).mean == pytest.approx(4)
+    assert contrasts.better(rows, ROBUST, OTHER).mean == pytest.approx(3)
+    assert contrasts.better(rows, OTHER).mean == pytest.approx(1)
+
+
+def test_a_seed_that_a_target_lacks_is_named():
+    rows = made(lambda *_: 1)
+    lacking = rows[(rows["target"] != "b") | (rows["source_seed"] != 2)]
+    with pytest.raises(ValueError, match="no number for target b and source_seed 2"):
+        contrasts.better(lacking, ROBUST)
+
+
+# By size, target and resolution.
+
+
+def test_sizes_that_some_targets_lack_are_left_out():
+    found = contrasts.by_size(made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s), ROBUST)
+    assert list(found) == [100, 200] and all(type(n) is int for n in found)
+    assert [e.mean for e in found.values()] == pytest.approx([2, 3])
+    assert {(e.targets, e.seeds) for e in found.values()} == {(2, 3)}
+
+
+def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
+    own = {0: 1.0, 1: 3.0, 2: 2.0}
+    rows = made(lambda t, s, n, i: own[s] * (1 if t == "a" else -1) + (2 * i - 1))
+    found = contrasts.by_target(rows, ROBUST, "n_train")
+    places = set(found[["target", "n_train"]].itertuples(index=False, name=None))
+    assert places == {(t, n) for t, sizes in SIZES.items() for n in sizes}
+    assert len(found) == 5
+    for row in found.itertuples():
+        sign = 1 if row.target == "a" else -1
+        assert row.seeds == pytest.approx([sign * gain for gain in own.values()])
+        assert (row.mean, row.low, row.high) == pytest.approx(interval(row.seeds))
+    plain = contrasts.by_target(rows, ROBUST).set_index("target")["mean"]
+    assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
+
+
+def test_resolution_is_the_change_by_halving():
+    slopes = {"a": 3, "b": 1}
+    rows = pd.concat(
+        made(lambda t, s, n, i, h=h: -4 + (slopes[t] + s - 1) * h, resolution=32 // 2**h)
+        for h in (0, 1, 2)
+    )
+    assert contrasts.resolution(rows, ROBUST).mean == pytest.approx(2)
+    assert contrasts.resolution_by_target(rows, ROBUST) == pytest.approx(slopes)
+
+
+# Descriptions.
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+    gains = iter([-90, 0, 1, 2, 3, 4, 5, 700])
+    rows = made(lambda *_: next(gains), sizes={"a": (100, 200)}, seeds=(0, 1))
+    assert contrasts.interquartile(rows, ROBUST) == pytest.approx(mean([1, 2, 3, 4]))
+
+
+def test_the_probability_of_improvement_by_hand():
+    def of(target, natural, robust):
+        sides = ((NATURAL, natural), (ROBUST, robust), (OTHER, [9, 9]))
+        return [
+            {"target": target, "n_train": 20, "constraint": name, "clean_accuracy": value}
+            for name, values in sides
+            for value in values
+        ]
+
+    # Of a the robust wins 3 of 4 pairs; of b 1 of 6, and 2 are ties.
+    rows = pd.DataFrame(of("a", [1, 3], [2, 4]) + of("b", [2, 5, 5], [2, 3]))
+    assert contrasts.improvement(rows, ROBUST) == pytest.approx((3 / 4 + 1.5 / 6) / 2)
+    assert contrasts.improvement(rows, NATURAL, ROBUST) == pytest.approx((1 / 4 + 4.5 / 6) / 2)
+
+
+def test_hidden_shares_are_means_in_percent():
+    rows = pd.DataFrame(
+        {"labels": labels, "constraint": name, "source_seed": s, "subset_seed": 0}
+        | {"match": 0.5 + 0.1 * s, "three_of_five": 0.4, "chance": 0.1, "clean_accuracy": clean}
+        for labels, clean in (("true", 0.9), ("random", 0.5))
+        for name in (NATURAL, ROBUST)
+        for s in (0, 1)
+    )
+    found = contrasts.hidden_shares(rows)
+    assert list(found) == ["first image", "three of five", "chance", "groups told apart"]
+    assert list(found.index) == [(t, c) for t in ("true", "random") for c in (NATURAL, ROBUST)]
+    assert found.loc[("true", ROBUST)].tolist() == pytest.approx([55, 40, 10, 90])
+
+
+# What the paper printed, from its table by another way.
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The paper's accuracies in percent: {(target, N, constraint, ε in 255ths): accuracy}."""
+    with (DATA / "paper.csv").open() as file:
+        return {
+            (r["target"], int(r["n_train"]), r["constraint"], round(255 * float(r["eps"]))): float(
+                r["accuracy_percent"]
+            )
+            for r in csv.DictReader(file)
+        }
+
+
+def by_target_of_paper(table, one, other):
+    """List (log2 N, points) for each target up to 3,200 images."""
+    found = {}
+    for (target, n, *source), accuracy in table.items():
+        if tuple(source) == one and n <= 3200:
+            line = found.setdefault(target, [])
+            line.append((math.log2(n), accuracy - table[target, n, *other]))
+    assert {len(line) for line in found.values()} == {6} and len(found) == 6
+    return found
+
+
+def slope_of(line):
+    middle, height = (mean(values) for values in zip(*line, strict=True))
+    return sum((x - middle) * (y - height) for x, y in line) / sum(
+        (x - middle) ** 2 for x, _ in line
+    )
+
+
+def student(values):
+    """Student's 95 % interval of six numbers."""
+    centre = mean(values)
+    square = sum((v - centre) ** 2 for v in values) / 5
+    half = 2.570582 * (square / 6) ** 0.5
+    return centre, centre - half, centre + half
+
+
+def test_what_the_paper_printed(table):
+    printed = contrasts.printed()
+    assert set(printed) == {"better", "most_with_few", "which_constraint", "influence"}
+    strong, natural, linf = ("l2", 765), ("natural", 0), ("linf", 4)
+    over_natural = by_target_of_paper(table, strong, natural)
+    means = [mean(y for _, y in line) for line in over_natural.values()]
+    assert printed["better"] == pytest.approx(student(means), abs=1e-4)
+    slopes = [slope_of(line) for line in over_natural.values()]
+    assert printed["most_with_few"] == pytest.approx(student(slopes), abs=1e-4)
+    over_linf = by_target_of_paper(table, strong, linf)
+    means = [mean(y for _, y in line) for line in over_linf.values()]
+    assert printed["which_constraint"] == pytest.approx(student(means), abs=1e-4)
+
+
+def test_the_paper_printed_match_rates_of_one_network_each():
+    with (DATA / "paper_influence.csv").open() as file:
+        match = next(row for row in csv.DictReader(file) if row["measure"] == "match")
+    centre, low, high = contrasts.printed()["influence"]
+    assert centre == pytest.approx(float(match["robust"]) - float(match["natural"]))
+    assert np.isnan(low) and np.isnan(high)
+
+
+# Folders.
+
+
+def write(folder, name, rows, world="microcosm"):
+    folder.mkdir(exist_ok=True)
+    text = rows.assign(constraint=[constraint.text for constraint in rows["constraint"]])
+    text.to_csv(folder / f"{world}_{name}.csv", index=False)
+
+
+def with_control(rows, control, less):
+    """Add rows of a control, which has so many points less than the natural source."""
+    third = rows[rows["constraint"] == NATURAL].assign(constraint=control)
+    third["clean_accuracy"] -= less / 100
+    return pd.concat([rows, third])
+
+
+def test_of_a_folder_only_what_is_there_is_given(tmp_path):
+    assert contrasts.effects("microcosm", tmp_path) == {}
+    assert contrasts.controls("microcosm", tmp_path) == {}
+    heads = made(lambda t, s, n, i: 5 - doublings(n) + s)
+    write(tmp_path, "heads", heads)
+    effects = contrasts.effects("microcosm", tmp_path)
+    assert list(effects) == ["better", "most_with_few"]
+    assert effects["better"].mean == pytest.approx(contrasts.better(heads, ROBUST).mean)
+    assert effects["most_with_few"].mean == pytest.approx(-1)
+    assert contrasts.controls("microcosm", tmp_path) == {}  # without a control's rows
+    write(tmp_path, "heads", with_control(heads, UNTRAINED, 10))
+    (name, control), *others = contrasts.controls("microcosm", tmp_path).values()
+    assert name == "random weights" and not others
+    assert control.mean == pytest.approx(effects["better"].mean + 10)
+    assert contrasts.effects("photographs", tmp_path) == {}
+
+
+def test_each_claim_is_judged_by_a_table_of_its_own(tmp_path):
+    area = made(lambda *_: 6, value="area")
+    curves = area.assign(clean_accuracy=made(lambda *_: 2)["clean_accuracy"])
+    write(tmp_path, "curves", curves)
+    depths = (made(lambda *_, d=d: 5 - d, subsets=1, unfrozen_blocks=d) for d in (0, 1))
+    write(tmp_path, "depths", pd.concat(depths))
+    bias = made(lambda *_: 11, value="shape_bias_of_all", sizes={"a": (1,)}, subsets=1)
+    mixed = bias[bias["constraint"] == NATURAL].assign(constraint=MIXED_TEXTURES)
+    bias = pd.concat([bias, mixed])
+    write(tmp_path, "shape", bias.drop(columns=["target", "n_train", "subset_seed"]))
+    true = made(lambda *_: 3, value="match", labels="true")
+    random = made(lambda *_: 50, value="match", labels="random")
+    write(tmp_path, "hidden", pd.concat([true, random]))
+    effects = contrasts.effects("microcosm", tmp_path)
+    means = {name: effect.mean for name, effect in effects.items()}
+    expected = {"faster": 6, "any_depth": -1, "shape": 11, "influence": 3}
+    assert means == pytest.approx(expected)
+    controls = contrasts.controls("microcosm", tmp_path)
+    assert {name: called for name, (called, _) in controls.items()} == {
+        "faster": "without the lead at the end", "shape": "natural, textures mixed",
+    }  # fmt: skip
+    assert controls["faster"][1].mean == pytest.approx(4)
+    assert controls["shape"][1].mean == pytest.approx(11)
+
+
+def test_targets_have_their_titles(tmp_path):
+    rows = made(lambda *_: 1, sizes={"gtsrb": (100,), "digits": (100,)})
+    write(tmp_path, "heads", rows)
+    found = contrasts.by_target(contrasts.evidence("microcosm", "heads", tmp_path), ROBUST)
+    assert set(found["target"]) == {TITLES["gtsrb"], "digits"}
+
+
+def test_the_rung_of_the_photographs_is_chosen_and_that_of_the_microcosm_fixed(monkeypatch):
+    monkeypatch.setattr(contrasts, "rung", lambda: OTHER)
+    assert contrasts.robust("photographs") == OTHER
+    assert contrasts.robust("microcosm") == Constraint("l2", 0.25)
