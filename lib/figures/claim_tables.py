@@ -55,7 +55,7 @@ def predictions(by_size: Mapping[int, Effect]) -> pd.DataFrame:
         {
             "N": n,
             "mean over targets": f"{estimate(e):short}",
-            "expected on a new target": "{:+.1f} to {:+.1f}".format(*e.prediction()),
+            "a new target": f"{Estimate(e.mean, *e.prediction()):short}",
             "targets": e.targets,
         }
         for n, e in by_size.items()

@@ -96,7 +96,7 @@ def collect(
     if not file:
         found = each(Job.run, [{"self": job} for job in jobs], **how)
         return pd.DataFrame([row for rows in found for row in rows])
-    path, codes = path_of(file), {job.function: _code(job.function) for job in jobs}
+    path, codes = path_of(file), {f: _code(f) for f in {job.function for job in jobs}}
     start = path.stat().st_size if path.exists() else 0
     marks, left = _left(jobs, codes, calls_in(path, codes.values()))
     about = {"experiment": label, **(noted or {}), **_here(device)}

@@ -18,6 +18,7 @@ from torch import nn
 from lib import datasets
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, scale
+from lib.networks import choose_device
 from lib.runtime import files, provenance
 from lib.shape_bias import bias
 from lib.studies import contrasts, cue_use
@@ -43,8 +44,8 @@ FEW = {"photographs": (400,), "microcosm": (80,)}
 MANY = {"photographs": (400, 1600), "microcosm": (80, 320)}
 """and of the fine-tuning at several depths."""
 DEPTHS = (0, 1, 2, -1)
-PIXELS = (8, 12, 16, 24, 32)
-"""Resolutions at which targets are shown."""
+PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
+"""Resolutions at which targets are shown, and the training images there."""
 GROUPS = {
     "cifar10": {
         "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
@@ -54,6 +55,7 @@ GROUPS = {
 """What heads learn that are never told the classes, by target."""
 HIDDEN_N = 3200
 CONFLICTS = 4000
+NOT_LEARNED = "shape is asked of what the sources learned; give its folder as --learned"
 NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class")
 
 
@@ -95,10 +97,11 @@ def photographs(targets: Sequence[str], learned: str = "", device: str = "auto")
     folders = {Path(folder).resolve().name: folder for folder in targets}
     if missing := [name for name in rules()["targets"] if name not in folders]:
         raise ValueError(f"the targets lack {', '.join(missing)}; give a folder of each")
+    place = choose_device(device)
     made = {key: shipped.load(*key) for key in shipped.available()}
-    networks = {key: network for key, (network, _) in made.items()}
+    networks = {key: network.to(place) for key, (network, _) in made.items()}
     records = {key: record for key, (_, record) in made.items()}
-    ladder = Ladder(networks, records, device)
+    ladder = Ladder(networks, records, place)
     test = datasets.load(learned, "test") if learned else None
     splits = {name: datasets.pair(folders[name]) for name in rules()["targets"]}
     return Study("photographs", ladder, splits, test)
@@ -125,10 +128,10 @@ def heads(study: Study) -> pd.DataFrame:
 
 def resolutions(study: Study) -> pd.DataFrame:
     """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    return study.main.measure(
+    return study.ladder.only(NATURAL, study.robust).measure(
         probes_at,
-        over={"target": study.targets, "resolution": {p: p for p in PIXELS}},
-        together={"n": study.held(SIZES[study.world])},
+        over={"target": study.targets, "resolution": PIXELS},
+        together={"n": study.held(SOME)},
         seeds=study.ladder.subsets(1),
         label="resolutions",
     )
@@ -176,7 +179,7 @@ def depths(study: Study) -> pd.DataFrame:
 def shape(study: Study) -> pd.DataFrame:
     """Ask the sources about images whose two cues disagree."""
     if study.learned is None:
-        raise ValueError("shape is asked of what the sources learned; give its folder as --learned")
+        raise ValueError(NOT_LEARNED)
     kind = "phase" if study.world == "photographs" else "drawn"
     conflicts, _ = cue_use.pulled_apart(kind, study.learned, CONFLICTS)
     asked = study.ladder.only(*(name for name in study.ladder.names if name != UNTRAINED))
@@ -186,6 +189,8 @@ def shape(study: Study) -> pd.DataFrame:
 def hidden(study: Study) -> pd.DataFrame:
     """Ask whether influential images share a class that the head was never told."""
     known = {name: study.targets[name] for name in GROUPS if name in study.targets}
+    if not known:
+        raise ValueError(f"hidden is asked of {', '.join(GROUPS)}, and it is no target here")
     return pd.concat(
         [
             study.main.measure(
@@ -251,8 +256,11 @@ def command(
     """
     if world == "microcosm" and targets:
         raise ValueError("the targets of the microcosm come with the book; name none")
+    wanted = only or ASKED[world]
+    if world == "photographs" and "shape" in wanted and not learned:
+        raise ValueError(NOT_LEARNED)
     study = drawn(device) if world == "microcosm" else photographs(targets, learned, device)
-    for name in only or ASKED[world]:
+    for name in wanted:
         write(study, name)
 
 
@@ -263,8 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         message = error.format_message()
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-    click.echo(f"error: {message}", err=True)
+        message = str(error)
+    click.echo(f"error: {' '.join(message.split())}", err=True)
     return 1
 
 

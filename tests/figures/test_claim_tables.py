@@ -92,7 +92,7 @@ def test_predictions_are_wider_than_the_means():
         low, high = known.interval()
         assert found.loc[n, "mean over targets"] == f"{known.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         least, most = known.prediction()
-        assert found.loc[n, "expected on a new target"] == f"{least:+.1f} to {most:+.1f}"
+        assert found.loc[n, "a new target"] == f"{known.mean:+.1f} [{least:+.1f}, {most:+.1f}]"
         assert least < low and high < most
 
 

@@ -255,7 +255,7 @@ def by_target_of_paper(table, one, other):
     for (target, n, *source), accuracy in table.items():
         if tuple(source) == one and n <= 3200:
             line = found.setdefault(target, [])
-            line.append((math.log2(n), accuracy - table[target, n, *other]))
+            line.append((math.log2(n), accuracy - table[(target, n, *other)]))
     assert {len(line) for line in found.values()} == {6} and len(found) == 6
     return found
 

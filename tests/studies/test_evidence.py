@@ -1,0 +1,472 @@
+"""The tables that the claims are judged by: measured on a tiny study, and those of the book."""
+
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lib import microcosm
+from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
+from lib.images import Images
+from lib.networks import choose_device
+from lib.runtime import files, provenance
+from lib.runtime import rows as kept
+from lib.studies import contrasts, evidence, linear_probe, measured, pretrained
+from lib.studies.best_rate import transfers_at_best_rate
+from lib.studies.claims import rules
+from lib.studies.evidence import Study
+from lib.studies.ladder import Ladder
+from lib.studies.linear_probe import probes
+from lib.zoo import models, shipped
+
+ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
+code_of = cache(kept._code)  # a fifth of a second for each call otherwise
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """Everything is written to folders of this test, in this process, and is small and quick."""
+    monkeypatch.setattr("lib.runtime.parallel.cpu_count", lambda: 1)
+    monkeypatch.setattr(kept, "_code", code_of)
+    monkeypatch.setattr(files, "DATA", tmp_path / "data")
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "data" / "results")
+    monkeypatch.setattr(evidence, "KEPT", tmp_path / "data" / "cache" / "evidence")
+    monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
+    evidence.RESULTS.mkdir(parents=True)
+    for name, sizes in (("SIZES", (10, 20, 40)), ("FEW", (20,)), ("MANY", (10, 40))):
+        monkeypatch.setattr(evidence, name, dict.fromkeys(evidence.WORLDS, sizes))
+    monkeypatch.setattr(evidence, "DEPTHS", (0, -1))
+    monkeypatch.setattr(evidence, "PIXELS", (4, 8))
+    monkeypatch.setattr(evidence, "SOME", (10, 40))
+    monkeypatch.setattr(evidence, "HIDDEN_N", 12)
+    monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
+    monkeypatch.setattr(evidence, "CONFLICTS", 30)
+    quick = partial(transfers_at_best_rate, epochs=2, rates=(0.1,))
+    monkeypatch.setattr(evidence, "transfers_at_best_rate", quick)
+
+
+def ladder(*constraints):
+    keys = [(constraint, seed) for constraint in constraints for seed in (0, 1)]
+    made = {k: models.build("small_resnet", 10, seed=i, width=2) for i, k in enumerate(keys)}
+    return Ladder({key: model.eval() for key, model in made.items()})
+
+
+def shapes(n, seed, classes=5):
+    """Images of 8 × 8 pixels of the first classes of the microcosm."""
+    drawn = microcosm.draw(n, seed, shape=torch.arange(n) % classes, size=8)
+    return Images(drawn.x, drawn.y, microcosm.CLASSES[:classes])
+
+
+@pytest.fixture
+def study():
+    """Two networks of width 2 and random weights, of two seeds; one target lacks the last size."""
+    targets = {
+        "digits": (shapes(45, 0), shapes(20, 1)),
+        "faces": (shapes(30, 2, 2), shapes(20, 3, 2)),
+    }
+    learned = microcosm.draw(20, 4, size=8)
+    return Study("microcosm", ladder(NATURAL, ROBUST, OTHER, UNTRAINED), targets, learned)
+
+
+def photographs(monkeypatch):
+    """The same as photographs, with a target of which classes can be hidden."""
+    monkeypatch.setattr(contrasts, "rung", lambda: ROBUST)
+    names = tuple(name for group in evidence.GROUPS["cifar10"].values() for name in group)
+    y = torch.arange(30) % 10
+    pair = [Images(microcosm.draw(30, s, shape=y, size=8).x, y, names) for s in (0, 1)]
+    learned = microcosm.draw(20, 4, size=8)
+    return Study("photographs", ladder(NATURAL, ROBUST, UNTRAINED), {"cifar10": pair}, learned)
+
+
+# What is whole.
+
+MEASURED = {
+    "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
+    "resolutions": ("weight_decay", "train_accuracy", "clean_accuracy"),
+    "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
+    "depths": ("lr", "area", "train_accuracy", "clean_accuracy"),
+    "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
+    "hidden": ("match", "three_of_five", "chance", "clean_accuracy"),
+}
+"""The columns that must have numbers,"""
+NO_SHARE = {"weight_decay", "lr", "conflicts"}
+"""and which of them are no shares."""
+RUN = ("constraint", "source_seed", "subset_seed")
+CELLS = ("target", "resolution", "n_train", "unfrozen_blocks", "labels")
+
+
+def faults(rows, name, robust):
+    """List what is missing of a table, there twice, or no number."""
+    found = []
+    for column in MEASURED[name]:
+        values = rows[column]
+        if values.isna().any():
+            found.append(f"{column} is not a number in {values.isna().sum()} rows")
+        if column not in NO_SHARE and not values.dropna().between(0, 1).all():
+            found.append(f"{column} leaves 0 to 1")
+    run, cell = ([column for column in part if column in rows] for part in (RUN, CELLS))
+    if rows.duplicated([*run, *cell]).any():
+        found.append("rows are there twice")
+    every = set(rows[run].itertuples(index=False, name=None))
+    groups = rows.groupby(cell) if cell else [("all", rows)]
+    for key, part in groups:
+        if lacking := every - set(part[run].itertuples(index=False, name=None)):
+            found.append(f"{key} lacks {len(lacking)} of {len(every)} runs")
+    # The subsets of a source seed are the same for every constraint.
+    seeds = rows.groupby("constraint")["source_seed"].agg(set)
+    if "subset_seed" in rows:
+        subsets = rows.groupby(["source_seed", "constraint"])["subset_seed"].agg(frozenset)
+        if (subsets.groupby("source_seed").nunique() > 1).any():
+            found.append("constraints have different subsets")
+    if not {NATURAL, robust} <= set(seeds.index) or seeds[NATURAL] != seeds[robust]:
+        found.append("natural and robust have not the same seeds")
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole():
+    rows = [
+        {"constraint": c, "source_seed": s, "subset_seed": 1000 * s + i, "target": t, "n_train": n}
+        for c, seeds in ((NATURAL, (0, 1)), (ROBUST, (0, 1)), (OTHER, (0,)))
+        for s in seeds
+        for i in (0, 1)
+        for t, sizes in (("a", (10, 20)), ("b", (10,)))
+        for n in sizes
+    ]
+    return pd.DataFrame(rows).assign(weight_decay=1.0, train_accuracy=1.0, clean_accuracy=0.5)
+
+
+def changed(rows, place, column, value):
+    rows = rows.copy()
+    rows.loc[rows.index[place], column] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.sample(frac=1, random_state=0), []),
+        (lambda r: r[(r["constraint"] != OTHER) | (r["n_train"] != 20)], ["('a', 20) lacks 2"]),
+        (lambda r: r[r["source_seed"] != 1], []),
+        (lambda r: r.drop(r.index[3]), ["lacks 1 of 10 runs"]),
+        (lambda r: pd.concat([r, r.iloc[[5]]]), ["rows are there twice"]),
+        (lambda r: changed(r, 7, "clean_accuracy", np.nan), ["clean_accuracy is not a number"]),
+        (lambda r: changed(r, 7, "train_accuracy", 50.0), ["train_accuracy leaves 0 to 1"]),
+        (
+            lambda r: r[(r["constraint"] != ROBUST) | (r["source_seed"] != 1)],
+            ["natural and robust have not the same seeds"],
+        ),
+        (
+            lambda r: r.assign(subset_seed=r["subset_seed"] + 7 * (r["constraint"] == ROBUST)),
+            ["constraints have different subsets"],
+        ),
+    ],
+)
+def test_faults_of_a_table_are_found(whole, change, said):
+    found = faults(change(whole), "heads", ROBUST)
+    assert len(found) == len(said), found
+    assert all(words in fault for words, fault in zip(said, found, strict=True))
+
+
+FIXED = {
+    "heads": rules()["sizes"],
+    "curves": rules()["claims"]["faster"]["sizes"],
+    "depths": rules()["claims"]["any_depth"]["sizes"],
+}
+BOOK = [(w, name) for w in evidence.WORLDS for name in evidence.ASKED[w]]
+
+
+@pytest.mark.parametrize(("world", "name"), BOOK, ids=lambda part: part)
+def test_the_tables_of_the_book_are_whole(world, name):
+    if not measured.has(world, name):
+        pytest.skip(f"{world}_{name}.csv is not measured yet")
+    rows = measured.evidence(world, name)
+    assert not faults(rows, name, contrasts.robust(world))
+    if name not in ("shape", "hidden") and world == "photographs":
+        wanted = {measured.TITLES[target] for target in rules()["targets"]}
+        assert set(rows["target"]) == wanted
+    if "subset_seed" in rows:
+        several = rules()["subsets"] if name in ("heads", "hidden") else 1
+        assert set(rows.groupby("source_seed")["subset_seed"].nunique()) == {several}
+
+
+def test_the_tables_of_the_book_are_of_the_sizes_that_were_fixed():
+    sizes = {("photographs", name): asked for name, asked in FIXED.items()}
+    sizes["microcosm", "heads"] = [20, 40, 80, 160, 320, 640]
+    for (world, name), asked in sizes.items():
+        if measured.has(world, name):
+            held = measured.evidence(world, name).groupby("target")["n_train"].unique()
+            for target, found in held.items():  # those that a target has images for: the first
+                assert sorted(found) == asked[: len(found)], (world, name, target)
+
+
+# What is measured.
+
+
+def keys(rows, *columns):
+    return set(rows[list(columns)].itertuples(index=False, name=None))
+
+
+def test_heads_are_the_best_of_every_source_at_the_sizes_a_target_has(study):
+    rows = evidence.heads(study)
+    assert not faults(rows, "heads", ROBUST)
+    held = {("digits", n) for n in (10, 20, 40)} | {("faces", n) for n in (10, 20)}
+    assert keys(rows, "target", "n_train") == held
+    assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER, UNTRAINED}
+    assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (0, 1), (1, 1000), (1, 1001)}
+    one = rows.query("target == 'faces' and source_seed == 1 and n_train == 20")
+    one = one[one["constraint"] == ROBUST]
+    model, target = study.ladder.networks[ROBUST, 1], study.targets["faces"]
+    (plain,) = probes(model, target, n=[20], seeds=[1000, 1001])
+    shares = ["train_accuracy", "clean_accuracy"]
+    assert one[shares].to_numpy() == pytest.approx(plain[shares].to_numpy(), abs=0.06)
+
+
+def test_resolutions_are_of_targets_made_coarse(study):
+    rows = evidence.resolutions(study)
+    assert not faults(rows, "resolutions", ROBUST)
+    assert set(rows["resolution"]) == {4, 8}
+    assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no others
+    assert keys(rows, "target", "n_train") == {("digits", 10), ("digits", 40), ("faces", 10)}
+    assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
+    full = rows[rows["resolution"] == 8].reset_index(drop=True)
+    heads = evidence.heads(replace(study, ladder=study.main))
+    heads = heads[heads["subset_seed"] % 1000 == 0].reset_index(drop=True)
+    both = full.merge(heads, on=["constraint", "source_seed", "target", "n_train"])
+    assert len(both) == len(full)  # as they are, they are the heads themselves
+    assert both["clean_accuracy_x"].tolist() == pytest.approx(both["clean_accuracy_y"], abs=0.06)
+
+
+def test_a_target_is_shrunk_and_enlarged_again():
+    x = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    x[..., ::2] = 200  # stripes of one pixel
+    coarse = evidence.shrunk(x, 4)
+    assert coarse.shape == x.shape and coarse.dtype == torch.uint8
+    assert int(coarse.max()) - int(coarse.min()) < 80  # are gone
+    assert torch.equal(evidence.shrunk(x, 8), x)
+
+
+def test_curves_have_an_area_and_depths_every_depth(study):
+    curves = evidence.curves(study)
+    assert not faults(curves, "curves", ROBUST)
+    assert keys(curves, "target", "n_train") == {("digits", 20), ("faces", 20)}
+    assert set(curves["unfrozen_blocks"]) == {1}
+    depths = evidence.depths(study)
+    assert not faults(depths, "depths", ROBUST)
+    places = {("digits", n, d) for n in (10, 40) for d in (0, -1)}
+    places |= {("faces", 10, d) for d in (0, -1)}
+    assert keys(depths, "target", "n_train", "unfrozen_blocks") == places
+    for rows in (curves, depths):
+        assert set(rows["constraint"]) == {NATURAL, ROBUST, UNTRAINED}
+        assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
+
+
+def test_shape_is_asked_of_what_has_learned(study):
+    rows = evidence.shape(study)
+    assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER}
+    assert (rows["conflicts"] == 30).all() and len(rows) == 6
+    assert rows["decided_of_all"].between(0, 1).all()
+    with pytest.raises(ValueError, match="shape is asked of what the sources learned; give its"):
+        evidence.shape(replace(study, learned=None))
+
+
+def test_hidden_classes_are_of_true_and_of_random_groups(monkeypatch):
+    rows = evidence.hidden(photographs(monkeypatch))
+    assert not faults(rows, "hidden", ROBUST)
+    assert set(rows["labels"]) == {"true", "random"} and set(rows["target"]) == {"cifar10"}
+    assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (0, 1), (1, 1000), (1, 1001)}
+    match = rows.groupby("labels")["match"].agg(list)
+    assert match["true"] != match["random"]
+
+
+def test_the_sources_of_the_microcosm_are_those_of_the_chapters(monkeypatch):
+    small = {"n_source": 40, "source_epochs": 1, "seeds": 1, "l2": [0.25], "linf": []}
+    monkeypatch.setattr(evidence, "MICROCOSM", evidence.MICROCOSM | small)
+    monkeypatch.setattr(evidence.datasets, "named", lambda text: {"digits": text})
+    few, test = microcosm.draw(40, 0), microcosm.draw(20, 1)
+    monkeypatch.setattr(
+        evidence.datasets, "load", lambda _, split="train", n=None, **__: test if n is None else few
+    )
+    drawn = evidence.drawn("cpu")
+    assert drawn.ladder.names == [NATURAL, ROBUST, MIXED_TEXTURES, UNTRAINED]
+    assert drawn.learned is test and drawn.robust == ROBUST
+    assert drawn.main.names == [NATURAL, ROBUST, UNTRAINED]
+    assert drawn.targets == {"digits": "all"}
+
+
+# What is written.
+
+
+def test_what_is_written_is_read_back(study):
+    path = evidence.write(study, "heads")
+    assert path == evidence.RESULTS / "microcosm_heads.csv"
+    read = measured.evidence("microcosm", "heads", evidence.RESULTS)
+    assert not faults(read, "heads", ROBUST) and "seconds" not in read
+    assert set(pd.read_csv(path)["constraint"]) == {c.text for c in study.ladder.names}
+    plain = evidence.heads(study)[list(read)]
+    plain["target"] = plain["target"].replace(measured.TITLES)
+    pd.testing.assert_frame_equal(read, plain, rtol=1e-4)
+    noted = provenance.read(files.DATA.parent, provenance.EVIDENCE)
+    assert list(noted) == ["microcosm_heads"] and noted["microcosm_heads"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize("name", ["resolutions", "curves", "depths", "shape"])
+def test_every_table_of_the_microcosm_can_be_read_and_judged(study, name):
+    evidence.write(study, name)
+    read = measured.evidence("microcosm", name, evidence.RESULTS)
+    assert set(read["constraint"]) <= {NATURAL, ROBUST, OTHER, UNTRAINED}
+    assert not set(evidence.NOT_WRITTEN) & set(read)
+    judged = {claim for claim, (table, _) in contrasts.CONTRASTS.items() if table == name}
+    if name == "shape" and read["shape_bias_of_all"].isna().any():
+        return  # networks of random weights may decide for neither cue
+    assert set(contrasts.effects("microcosm", evidence.RESULTS)) == judged
+
+
+def test_hidden_classes_can_be_read_and_judged(monkeypatch):
+    evidence.write(photographs(monkeypatch), "hidden")
+    assert not faults(
+        measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
+    )
+    assert set(contrasts.effects("photographs", evidence.RESULTS)) == {"influence"}
+    (name, _) = contrasts.controls("photographs", evidence.RESULTS)["influence"]
+    assert name == "random weights"
+
+
+def fits(monkeypatch, stop=None):
+    """Count the sizes that heads are fitted to; before the one of number `stop` fail."""
+    plain, counted = linear_probe._best_decay, []
+
+    def watched(features, y):
+        if len(counted) == stop:
+            raise OSError("the disk is full")
+        counted.append(len(y))
+        return plain(features, y)
+
+    monkeypatch.setattr(linear_probe, "_best_decay", watched)
+    return counted
+
+
+def test_what_is_written_is_not_measured_again(study, monkeypatch):
+    counted = fits(monkeypatch)
+    path = evidence.write(study, "heads")
+    first = path.read_bytes()
+    assert len(counted) == 8 * 5 * 2  # networks, sizes of both targets, subsets
+    evidence.write(study, "heads")
+    assert path.read_bytes() == first and len(counted) == 80
+    path.unlink()
+    monkeypatch.setattr(evidence, "SIZES", {"microcosm": (10, 15, 20, 40)})
+    evidence.write(study, "heads")
+    assert counted[80:] == [15] * 32
+    assert len(pd.read_csv(path)) == 80 + 32
+
+
+def test_what_was_stopped_goes_on_where_it_ended(study, monkeypatch):
+    with monkeypatch.context() as stopped, pytest.raises(OSError, match="the disk is full"):
+        fits(stopped, stop=25)
+        evidence.write(study, "heads")
+    assert not (evidence.RESULTS / "microcosm_heads.csv").exists()
+    assert not provenance.read(files.DATA.parent, provenance.EVIDENCE)
+    counted = fits(monkeypatch)
+    path = evidence.write(study, "heads")
+    assert len(counted) == 80 - 24  # the last size had one of two subsets
+    plain = evidence.heads(study)
+    assert pd.read_csv(path)["clean_accuracy"].tolist() == pytest.approx(plain["clean_accuracy"])
+
+
+# The command.
+
+
+def run(capsys, *arguments):
+    """Run the command; return its exit code, and what it said."""
+    code = evidence.main([*map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of images for each target, and one of what the sources learned."""
+    root, rng = tmp_path_factory.mktemp("targets"), np.random.default_rng(0)
+    names = [*rules()["targets"], "learned"]
+    for name in names:
+        for split in ("train", "test"):
+            for label in ("dark", "light"):
+                place = root / name / split / label
+                place.mkdir(parents=True)
+                for i in range(3):
+                    low = 150 * (label == "light")
+                    x = rng.integers(low, low + 100, (8, 8, 3), dtype=np.uint8)
+                    Image.fromarray(x).save(place / f"{i}.png")
+    return {name: root / name for name in names}
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch, empty_downloads):
+    """Networks of random weights, in place of those that come with the book."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    for constraint, share in ((NATURAL, 0.1), (ROBUST, 0.5), (UNTRAINED, 0.1)):
+        for seed in (0, 1):
+            how = {"constraint": constraint.name, "amount": constraint.amount, "seed": seed}
+            how |= {"arch": "small_resnet", "width": 2}
+            found = {"clean_accuracy": 0.5, "robust_accuracy": {"l2 0.25": share}}
+            model = models.build("small_resnet", 2, seed=seed, width=2)
+            shipped.write(model, {"parameters": how, "classes": 2, "validation": found})
+
+
+def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch):
+    monkeypatch.setattr(evidence, "SIZES", {"photographs": (2, 4, 100)})
+    targets = [folders[name] for name in reversed(rules()["targets"])]
+    code, said, _ = run(capsys, "photographs", *targets, "--only", "heads", "--device", "cpu")
+    assert code == 0 and said.startswith("168 rows in ")
+    read = measured.evidence("photographs", "heads", evidence.RESULTS)
+    assert not faults(read, "heads", ROBUST)
+    assert set(read["n_train"]) == {2, 4}
+    assert list(read["target"].unique()) == [measured.TITLES[t] for t in rules()["targets"]]
+    how = ("--learned", folders["learned"], "--only", "shape", "--device", "cpu")
+    assert run(capsys, "photographs", *targets, *how)[0] == 0
+    read = measured.evidence("photographs", "shape", evidence.RESULTS)
+    assert keys(read, "constraint", "source_seed") == {
+        (constraint, seed) for constraint in (NATURAL, ROBUST) for seed in (0, 1)
+    }
+
+
+def test_where_it_is_computed_is_found_out_before(folders, sources):
+    study = evidence.photographs([str(folders[name]) for name in ALL])
+    assert study.ladder.device == choose_device("auto") and study.learned is None
+    devices = {next(m.parameters()).device.type for m in study.ladder.networks.values()}
+    assert devices == {choose_device("auto").type}
+
+
+ALL = rules()["targets"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["photographs"], f"error: the targets lack {', '.join(ALL)}; give a folder of each"),
+        (["photographs", *ALL[1:]], f"error: the targets lack {ALL[0]}; give a folder of each"),
+        (
+            ["photographs", *ALL, "--only", "shape", "--device", "cpu"],
+            "error: shape is asked of what the sources learned; give its folder as --learned",
+        ),
+        (["microcosm", ALL[0]], "error: the targets of the microcosm come with the book; name no"),
+        (["photographs", *ALL, "--device", "abacus"], "error: device is 'abacus'; allowed are"),
+        (["drawings"], "error: Invalid value for '{photographs|microcosm}'"),
+        (["microcosm", "--only", "hands"], "error: Invalid value for '--only'"),
+        ([], "error: Missing argument '{photographs|microcosm}'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folders, sources, capsys, arguments, said):
+    given = [str(folders.get(argument, argument)) for argument in arguments]
+    code, out, error = run(capsys, *given)
+    assert code == 1 and error.startswith(said) and len(error.splitlines()) == 1 and out == ""
+    assert not list(evidence.RESULTS.iterdir())
+
+
+def test_hidden_classes_of_targets_that_have_none_are_one_line(study, capsys, monkeypatch):
+    monkeypatch.setattr(evidence, "drawn", lambda device: study)
+    code, out, error = run(capsys, "microcosm", "--only", "hidden")
+    assert code == 1 and len(error.splitlines()) == 1 and "cifar10" in error and out == ""
