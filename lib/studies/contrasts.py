@@ -165,6 +165,15 @@ def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, flo
     return {str(target): float(value) for target, value in found.items()}
 
 
+def turned(at: pd.DataFrame) -> list[str]:
+    """List the targets whose mean is below 0 at the finest resolution, and above at the coarsest.
+
+    at: of `by_target`, by resolution.
+    """
+    ends = at.sort_values("resolution").groupby("target", sort=False)["mean"].agg(["first", "last"])
+    return [str(target) for target in ends.index[(ends["last"] < 0) & (ends["first"] > 0)]]
+
+
 def _by_halving(rows, first):
     """Return slopes by target and seed, in points for each halving of the resolution."""
     pairs = gap(rows, "clean_accuracy", first)

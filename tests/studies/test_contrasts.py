@@ -366,3 +366,10 @@ def test_the_rung_of_the_photographs_is_chosen_and_that_of_the_microcosm_fixed(m
     monkeypatch.setattr(contrasts, "rung", lambda: OTHER)
     assert contrasts.robust("photographs") == OTHER
     assert contrasts.robust("microcosm") == Constraint("l2", 0.25)
+
+
+def test_a_target_turns_where_its_ends_lie_on_either_side_of_zero():
+    rows = [("up", 32, -1.0), ("up", 8, 2.0), ("down", 8, -1.0), ("down", 32, 1.0)]
+    rows += [("above", 8, 2.0), ("above", 32, 1.0)]
+    at = pd.DataFrame(rows, columns=["target", "resolution", "mean"])
+    assert contrasts.turned(at) == ["up"]
