@@ -17,13 +17,17 @@ def write(folder, seeds=3, targets=("near", "far", "odd")):
         "photographs_heads": {"n_train": (100, 200), "subset_seed": (0, 1)},
         "photographs_resolutions": {"resolution": (8, 32), "n_train": (100,), "subset_seed": (0,)},
         "photographs_hidden": {"labels": ("true", "random"), "subset_seed": (0,)},
+        "photographs_shape": {},
         "microcosm_heads": {"n_train": (20, 40), "subset_seed": (0,)},
     }
     for name, columns in more.items():
         places = {**keys, **columns}
+        if name.endswith("_shape"):
+            del places["target"]
         rows = pd.DataFrame(itertools.product(*places.values()), columns=list(places))
         value = rows["constraint"].map(levels) + rng.normal(scale=0.01, size=len(rows))
-        for column in ("clean_accuracy", "match", "three_of_five", "chance"):
+        columns = ("clean_accuracy", "match", "three_of_five", "chance", "shape_bias_of_all")
+        for column in (*columns, "decided_of_all", "shape_known", "texture_known"):
             rows[column] = value
         rows.to_csv(folder / f"{name}.csv", index=False)
     return folder

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lib.images import Images, choose, positions
+from lib.training import NotFinite
 from lib.transfer import transfer
 
 RATES = (0.01, 0.03, 0.1, 0.3)
@@ -63,5 +64,13 @@ def _best(source, train, size, seed, rates, how):
         return rates[len(rates) // 2]
     parts = some[~held], some[held]
     call = {"n": len(parts[0]), "seeds": [seed], **how}
-    right = [transfer(source, parts, lr=rate, **call)["clean_accuracy"].iloc[0] for rate in rates]
+    right = [_right(source, parts, lr=rate, **call) for rate in rates]
     return rates[right.index(max(right))]
+
+
+def _right(source, parts, **call):
+    """Return the accuracy on the held-out images, 0 where the training diverges."""
+    try:
+        return transfer(source, parts, **call)["clean_accuracy"].iloc[0]
+    except NotFinite:
+        return 0.0

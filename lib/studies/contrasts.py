@@ -193,6 +193,18 @@ def hidden_shares(rows: pd.DataFrame) -> pd.DataFrame:
     return found.rename(columns=columns).rename_axis(index=["labels", "source"])
 
 
+def shape_shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return percent by source: the shape bias of all conflicts, and what it rests on.
+
+    rows: of `lib.shape_bias.bias`. Mean over seeds: shape bias, share of the images decided for
+    either cue, and accuracy on what the shape and the texture were taken from.
+    """
+    columns = {"shape_bias_of_all": "shape bias", "decided_of_all": "decided for either"}
+    columns |= {"shape_known": "image of the phase", "texture_known": "image of the amplitude"}
+    found = 100 * rows.groupby("constraint", sort=False)[list(columns)].mean()
+    return found.rename(columns=columns).rename_axis(index="source")
+
+
 def interquartile(rows: pd.DataFrame, first: Constraint) -> float:
     """Return the interquartile mean of the differences to natural, in points.
 

@@ -116,6 +116,10 @@ def test_a_rate_that_learns_nothing_is_not_chosen(rows):
     assert (rows["lr"] > min(RATES)).all()
 
 
+def test_a_rate_that_diverges_loses(source, target):
+    assert run(source, target, n=[20], rates=[1e30, 0.05])["lr"].tolist() == [0.05]
+
+
 def test_one_image_a_class_is_enough(source, target):
     (row,) = run(source, target, n=[4]).to_dict("records")
     assert row["n_train"] == 4 and row["lr"] == RATES[1] and 0 <= row["area"] <= 1
