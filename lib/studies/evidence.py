@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from lib import datasets
 from lib.constraint import NATURAL, UNTRAINED, Constraint
@@ -148,7 +148,7 @@ def probes_at(
     yield from probes(source, (shown[0], shown[1]), **protocol)
 
 
-def shrunk(x, side: int):
+def shrunk(x: Tensor, side: int) -> Tensor:
     """Scale square images, uint8 (N, 3, H, H), to `side` pixels, and back to H."""
     return scale(scale(x, side), x.shape[-1])
 
