@@ -256,10 +256,10 @@ def command(
     """
     if world == "microcosm" and targets:
         raise ValueError("the targets of the microcosm come with the book; name none")
-    wanted = only or ASKED[world]
-    if world == "photographs" and "shape" in wanted and not learned:
-        raise ValueError(NOT_LEARNED)
     study = drawn(device) if world == "microcosm" else photographs(targets, learned, device)
+    wanted = only or ASKED[world]
+    if "shape" in wanted and study.learned is None:
+        raise ValueError(NOT_LEARNED)  # before the others are measured, not after
     for name in wanted:
         write(study, name)
 
