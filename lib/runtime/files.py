@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, also when two processes write it at once.
+    """Write a file whole or not at all, also when several processes or threads write it at once.
 
     A link stays one, and a file keeps its permissions. content: text, written as UTF-8, or bytes.
     Raises OSError, which names the file and says what to do, where it cannot be written.
@@ -34,7 +35,7 @@ def check(path: Path) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """Name a file beside another, which is gone afterwards; of an error tell what to do."""
     path = path.resolve()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         yield partial
     except OSError as error:

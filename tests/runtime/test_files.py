@@ -1,4 +1,5 @@
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"no space.*; name another place, or make"):
         files.replace(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_may_write_one_file_at_once(tmp_path):
+    path = tmp_path / "a"
+    files.replace(path, "0")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: files.replace(path, f"{i}" * 1000), range(400)))  # raises what is
+    assert len(set(path.read_text())) <= 3 and [*tmp_path.iterdir()] == [path]
