@@ -25,9 +25,8 @@ class Effect:
     mean: of the table. se, df: its standard error and degrees of freedom, for targets and seeds as
     draws. predicted_se, predicted_df: the same of the difference on one new target, measured with
     as many seeds as here, NaN where there is but one. spread: variances {target, seed, rest}, in
-    squared units of the table,
-    none below 0. positive: the number of seeds whose mean over the targets is above 0. seeds,
-    targets: how many there are.
+    squared units of the table, none below 0. positive: the number of seeds whose mean over the
+    targets is above 0. seeds, targets: how many there are.
     """
 
     mean: float

@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-import torch
 from torch import nn
 
-from lib.images import Images, choose, positions
+from lib.images import Images, choose
+from lib.studies.held_out import held_out
 from lib.training import NotFinite
 from lib.transfer import transfer
 
 RATES = (0.01, 0.03, 0.1, 0.3)
 """First learning rates that are tried, from the smallest."""
-HELD_OUT = 0.2
-"""Share of the training images by which one of them is chosen."""
 
 
 def transfers_at_best_rate(
@@ -57,10 +55,8 @@ def _best(source, train, size, seed, rates, how):
     if len(rates) == 1:
         return rates[0]
     some = train[choose(train, size, seed)]
-    count = max(round(HELD_OUT * size), len(some.y.unique()))
-    held = torch.zeros(size, dtype=torch.bool)
-    held[positions(some.y, count, seed)] = True
-    if len(some.y[~held].unique()) < len(some.y.unique()):
+    held = held_out(some.y, seed)
+    if held is None:
         return rates[len(rates) // 2]
     parts = some[~held], some[held]
     call = {"n": len(parts[0]), "seeds": [seed], **how}

@@ -19,7 +19,7 @@ from lib import datasets
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, scale
 from lib.networks import choose_device
-from lib.runtime import files, provenance
+from lib.runtime import command_line, files, provenance
 from lib.shape_bias import bias
 from lib.studies import contrasts, cue_use
 from lib.studies.best_rate import transfers_at_best_rate
@@ -266,14 +266,7 @@ def command(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
-    try:
-        return command.main(arguments, "python -m lib.studies.evidence", standalone_mode=False) or 0
-    except click.ClickException as error:
-        message = error.format_message()
-    except (ValueError, OSError) as error:
-        message = str(error)
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    return 1
+    return command_line.run(command, "python -m lib.studies.evidence", arguments)
 
 
 if __name__ == "__main__":

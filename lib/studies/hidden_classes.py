@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lib.images import Images, subset
 from lib.influence import head_influence
-from lib.studies.matching import same_class
+from lib.studies.matching import at_least, same_class
 from lib.studies.tuned_heads import tuned
 
 DECAY = 5e-4
@@ -71,7 +71,7 @@ def hidden_matches(
             {
                 "subset_seed": one.subset_seed,
                 "match": float(same[:, 0].mean()),
-                "three_of_five": float((same.sum(1) >= 3).mean()),
+                "three_of_five": at_least(same, 3, 5),
                 "chance": _chance(own, hidden, coarse[1].y, coarse[0].y[one.members]),
                 "clean_accuracy": float((one.test.probs.argmax(1) == one.test.y).double().mean()),
             }

@@ -7,14 +7,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib.images import Images, choose, positions
+from lib.images import Images, choose
+from lib.studies.held_out import held_out
 from lib.training import BATCH
 from lib.tuning import freeze_below
 
 DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 1e-4)
 """Weight decays that are tried, of features of variance 1, from the largest."""
-HELD_OUT = 0.2
-"""Share of the training images by which a weight decay is chosen."""
 
 
 def probes(
@@ -69,12 +68,10 @@ def _best_decay(features, y):
 
     Where there is but one image of a class, nothing can be held out: the middle one is taken.
     """
-    count = max(round(HELD_OUT * len(y)), len(y.unique()))
-    held = torch.zeros(len(y), dtype=torch.bool)
-    held[positions(y, count, 0)] = True
-    if len(y[~held].unique()) < len(y.unique()):
+    part = held_out(y)
+    if part is None:
         return DECAYS[len(DECAYS) // 2]
-    held = held.numpy()
+    held = part.numpy()
     fitted = _fitted(features[~held], y.numpy()[~held], DECAYS)
     right = [
         head.score(scaler.transform(features[held]), y.numpy()[held]) for head, scaler in fitted

@@ -16,7 +16,7 @@ from lib import datasets
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, choose, digest, positions
 from lib.networks import choose_device
-from lib.runtime import files, fingerprint, provenance
+from lib.runtime import command_line, files, fingerprint, provenance
 from lib.studies import pretrained
 from lib.studies.claims import rung
 from lib.training import accuracy, robust_accuracy
@@ -69,10 +69,8 @@ def measured(model: nn.Module, images: Images) -> dict[str, Any]:
     Returns {images, clean_accuracy, attacked, robust_accuracy: {ball: 0 to 1}}.
     """
     some = images[choose(images, min(ATTACKED, len(images)), 0)]
-    balls, how = (
-        {text: Constraint.parse(text).ball for text in BALLS},
-        ATTACK | {"batch_size": AT_A_TIME},
-    )
+    balls = {text: Constraint.parse(text).ball for text in BALLS}
+    how = ATTACK | {"batch_size": AT_A_TIME}
     robust = {text: robust_accuracy(model, some, b, **how) for text, b in balls.items() if b}
     about = {"images": len(images), "clean_accuracy": accuracy(model, images)}
     return {**about, "attacked": len(some), "robust_accuracy": robust}
@@ -217,14 +215,7 @@ def _ship_all(images, sources, seeds, device):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
-    try:
-        return command.main(arguments, "python -m lib.studies.shipping", standalone_mode=False) or 0
-    except click.ClickException as error:
-        message = error.format_message()
-    except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-    click.echo(f"error: {message}", err=True)
-    return 1
+    return command_line.run(command, "python -m lib.studies.shipping", arguments)
 
 
 if __name__ == "__main__":
