@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ DRAWN = [*CELL, "resolution", "n_train", "unfrozen_blocks", "subset_seed", "labe
 """What a pair of sources shares."""
 BLOCKS = 5
 """Of the small residual network."""
+LINF = "linf"
 
 
 def robust(world: str) -> Constraint:
@@ -77,6 +79,31 @@ def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     return effect(slope(means, "gap", over="unfrozen"), "slope")
 
 
+def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
+    """Return ℓ2 − ℓ∞ in accuracy on the target at one accuracy of the sources, in points.
+
+    What ℓ2 would reach at the accuracy that an ℓ∞ source has on its own task lies on a line through
+    the natural and the ℓ2 sources of its seed, on the same images of the target; beyond its ends it
+    stays as there. Mean over the sizes of a target, and over the ℓ∞ sources.
+
+    rows: as for `better`, with the column source_accuracy, 0 to 1. first: one of the ℓ2 sources.
+    """
+    keys = [column for column in DRAWN if column in rows]
+    kind = rows["constraint"].map(lambda constraint: constraint.name)
+    columns = ["source_accuracy", "clean_accuracy"]
+    lines = rows[kind.isin([NATURAL.name, first.name])].sort_values(columns[0]).groupby(keys)
+    rivals = rows[kind == LINF].groupby(keys)
+    gaps = []
+    for key, line in lines:
+        if key in rivals.groups:
+            rival = rivals.get_group(key)
+            expected = np.interp(rival[columns[0]], *(line[column] for column in columns))
+            apart = 100 * (expected - rival[columns[1]]).mean()
+            gaps.append({**dict(zip(keys, key, strict=True)), "gap": apart})
+    means = pd.DataFrame(gaps).groupby([*CELL, "n_train"])["gap"].mean().groupby(CELL).mean()
+    return effect(means.reset_index(), "gap")
+
+
 def shape(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return the difference in shape bias, of all images whose cues disagree, in points."""
     return effect(gap(rows.assign(target="conflicts"), "shape_bias_of_all", first, second), "gap")
@@ -87,15 +114,25 @@ def influence(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     return effect(gap(rows[rows["labels"] == "true"], "match", first, second), "gap")
 
 
-CONTRASTS: dict[str, tuple[str, Callable[..., Effect]]] = {
-    "better": ("heads", better),
-    "most_with_few": ("heads", most_with_few),
-    "faster": ("curves", faster),
-    "any_depth": ("depths", any_depth),
-    "shape": ("shape", shape),
-    "influence": ("hidden", influence),
+
+class Contrast(NamedTuple):
+    """What a claim is judged by: a table, a function of it, and the kind of source it needs."""
+
+    table: str
+    function: Callable[..., Effect]
+    needs: str = NATURAL.name
+
+
+CONTRASTS = {
+    "better": Contrast("heads", better),
+    "most_with_few": Contrast("heads", most_with_few),
+    "faster": Contrast("curves", faster),
+    "any_depth": Contrast("depths", any_depth),
+    "which_constraint": Contrast("heads", which_constraint, LINF),
+    "shape": Contrast("shape", shape),
+    "influence": Contrast("hidden", influence),
 }
-"""Of each claim the table that it is judged by, and the contrast."""
+"""The contrast of each claim, by its name."""
 CONTROLS: dict[str, tuple[str, Callable[..., Effect], Constraint]] = {
     "better": ("random weights", better, UNTRAINED),
     "faster": ("without the lead at the end", head_start, NATURAL),
@@ -110,18 +147,20 @@ def effects(world: str, folder: str | Path = RESULTS) -> dict[str, Effect]:
 
     world: photographs or microcosm. folder: of the tables, as in `lib.studies.measured.evidence`.
     """
-    return {
-        name: contrast(evidence(world, table, folder), robust(world))
-        for name, (table, contrast) in CONTRASTS.items()
-        if has(world, table, folder)
-    }
+    found = {}
+    for name, (table, function, needs) in CONTRASTS.items():
+        if has(world, table, folder):
+            rows = evidence(world, table, folder)
+            if any(constraint.name == needs for constraint in rows["constraint"].unique()):
+                found[name] = function(rows, robust(world))
+    return found
 
 
 def controls(world: str, folder: str | Path = RESULTS) -> dict[str, tuple[str, Effect]]:
     """Return of each claim that has one the control that was measured: its name, and the effect."""
     found = {}
     for name, (called, contrast, reference) in CONTROLS.items():
-        table, _ = CONTRASTS[name]
+        table = CONTRASTS[name].table
         if has(world, table, folder):
             rows = evidence(world, table, folder)
             if (rows["constraint"] == reference).any():

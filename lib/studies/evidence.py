@@ -63,13 +63,15 @@ NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class")
 class Study:
     """What is measured: networks, and targets that they are fine-tuned to.
 
-    learned: test images of what the networks have learned, or None.
+    learned: test images of what the networks have learned, or None. accuracies: of the networks on
+    images of their own task that they have not learned, 0 to 1, by (constraint, seed).
     """
 
     world: str
     ladder: Ladder
     targets: Mapping[str, tuple[Images, Images]]
     learned: Images | None
+    accuracies: Mapping[tuple[Constraint, int], float]
 
     @property
     def robust(self) -> Constraint:
@@ -104,7 +106,12 @@ def photographs(targets: Sequence[str], learned: str = "", device: str = "auto")
     ladder = Ladder(networks, records, place)
     test = datasets.load(learned, "test") if learned else None
     splits = {name: datasets.pair(folders[name]) for name in rules()["targets"]}
-    return Study("photographs", ladder, splits, test)
+    known = {
+        key: record["validation"]["clean_accuracy"]
+        for key, record in records.items()
+        if key[0] != UNTRAINED
+    }
+    return Study("photographs", ladder, splits, test, known)
 
 
 def drawn(device: str = "auto") -> Study:
@@ -112,18 +119,25 @@ def drawn(device: str = "auto") -> Study:
     given = MICROCOSM | {"device": device}
     test = datasets.load("microcosm", "test")
     ladder = Ladder.of(given) | Ladder.of_mixed_textures(given, given["n_source"], test)
-    return Study("microcosm", ladder, datasets.named("all"), test)
+    known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
+    return Study("microcosm", ladder, datasets.named("all"), test, known)
 
 
 def heads(study: Study) -> pd.DataFrame:
-    """Fit the best heads on the features of every source: accuracy by target and size."""
-    return study.ladder.measure(
+    """Fit the best heads on the features of every source: accuracy by target and size.
+
+    Beside it stands source_accuracy, the source's on images of its own task; random weights have
+    none.
+    """
+    rows = study.ladder.measure(
         probes,
         over={"target": study.targets},
         together={"n": study.held(SIZES[study.world])},
         seeds=study.ladder.subsets(rules()["subsets"]),
         label="heads",
     )
+    keys = zip(rows["constraint"], rows["source_seed"], strict=True)
+    return rows.assign(source_accuracy=[study.accuracies.get(key) for key in keys])
 
 
 def resolutions(study: Study) -> pd.DataFrame:

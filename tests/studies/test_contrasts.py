@@ -125,6 +125,41 @@ def test_any_depth_is_the_slope_by_block_where_everything_is_all_five():
     assert found.spread["seed"] == pytest.approx(1)
 
 
+def sources(*accuracies, shift=0):
+    """Make rows of sources of one seed: (constraint, own accuracy, accuracy on the target)."""
+    return [
+        {"constraint": c, "source_accuracy": own, "clean_accuracy": there + shift}
+        for c, own, there in accuracies
+    ]
+
+
+def at_one_accuracy(seed, shift=0, target="a", size=100):
+    """Of ℓ∞ the source is 40 % right, half way from natural, 50 %, to the weak ℓ2 source, 30 %."""
+    found = sources(
+        (Constraint("l2", 0.5), 0.1, 0.9), (NATURAL, 0.5, 0.60), (ROBUST, 0.3, 0.70),
+        (OTHER, 0.4, 0.62), (UNTRAINED, math.nan, 0.2),
+        shift=shift,
+    )  # fmt: skip
+    place = {"target": target, "source_seed": seed, "n_train": size, "subset_seed": seed}
+    return pd.DataFrame(found).assign(**place)
+
+
+def test_the_norms_are_compared_at_one_accuracy_of_the_sources():
+    # Expected of ℓ2 there are 65 %, whatever shifts a seed, and the luck of a seed pairs away.
+    parts = [at_one_accuracy(0), at_one_accuracy(1, 0.1), at_one_accuracy(1, 0.2, size=200)]
+    rows = pd.concat([*parts, at_one_accuracy(0, size=200)]).sample(frac=1, random_state=0)
+    found = contrasts.which_constraint(rows, ROBUST)
+    assert found.mean == pytest.approx(3) and (found.targets, found.seeds) == (1, 2)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(0.05, 0.9), (0.2, 0.8), (0.9, 0.6)])
+def test_beyond_the_weakest_and_the_strongest_l2_source_it_stays_as_there(own, expected):
+    rows = pd.concat([at_one_accuracy(0), at_one_accuracy(1)])
+    rows.loc[rows["constraint"] == OTHER, "source_accuracy"] = own
+    found = contrasts.which_constraint(rows, ROBUST)
+    assert found.mean == pytest.approx(100 * (expected - 0.62))
+
+
 def test_shape_needs_no_target():
     rows = pd.DataFrame(
         {"constraint": name, "source_seed": s, "shape_bias_of_all": share + 0.1 * s}
