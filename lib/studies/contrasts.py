@@ -114,7 +114,6 @@ def influence(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     return effect(gap(rows[rows["labels"] == "true"], "match", first, second), "gap")
 
 
-
 class Contrast(NamedTuple):
     """What a claim is judged by: a table, a function of it, and the kind of source it needs."""
 

@@ -6,229 +6,26 @@ that is stopped goes on where it ended.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
-import pandas as pd
-from torch import Tensor, nn
 
-from lib import datasets
-from lib.constraint import NATURAL, UNTRAINED, Constraint
-from lib.images import Images, scale
-from lib.networks import choose_device
 from lib.runtime import command_line, files, provenance
-from lib.shape_bias import bias
-from lib.studies import contrasts, cue_use
-from lib.studies.best_rate import transfers_at_best_rate
-from lib.studies.claims import rules
-from lib.studies.hidden_classes import hidden_matches
-from lib.studies.ladder import By, Ladder
-from lib.studies.linear_probe import probes
-from lib.zoo import shipped
+from lib.studies.measurements import (
+    ASKED,
+    MEASUREMENTS,
+    NOT_LEARNED,
+    OF_LEARNED,
+    Study,
+    drawn,
+    photographs,
+)
 
 RESULTS = files.DATA / "results"
 KEPT = files.DATA / "cache" / "evidence"
-WORLDS = ("photographs", "microcosm")
-MICROCOSM: dict[str, Any] = {
-    "source_data": "microcosm", "n_source": 2500, "source_epochs": 6, "attack_steps": 1,
-    "l2": [0.1, 0.25, 0.5], "linf": [0.0157], "seeds": 8,
-}  # fmt: skip
-"""The drawn sources: those of the chapters, with as many seeds as the rules ask for."""
-SIZES = {"photographs": (100, 200, 400, 800, 1600, 3200), "microcosm": (20, 40, 80, 160, 320, 640)}
-"""Training images of a target, as far as it has them;"""
-FEW = {"photographs": (400,), "microcosm": (80,)}
-"""of the learning curves;"""
-MANY = {"photographs": (400, 1600), "microcosm": (80, 320)}
-"""and of the fine-tuning at several depths."""
-DEPTHS = (0, 1, 2, -1)
-PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
-"""Resolutions at which targets are shown, and the training images there."""
-GROUPS = {
-    "cifar10": {
-        "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
-        "vehicles": ("airplane", "automobile", "ship", "truck"),
-    }
-}
-"""What heads learn that are never told the classes, by target."""
-HIDDEN_N = 3200
-CONFLICTS = 4000
-NOT_LEARNED = "shape is asked of what the sources learned; give its folder as --learned"
-NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class")
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is measured: networks, and targets that they are fine-tuned to.
-
-    learned: test images of what the networks have learned, or None. accuracies: of the networks on
-    images of their own task that they have not learned, 0 to 1, by (constraint, seed).
-    """
-
-    world: str
-    ladder: Ladder
-    targets: Mapping[str, tuple[Images, Images]]
-    learned: Images | None
-    accuracies: Mapping[tuple[Constraint, int], float]
-
-    @property
-    def robust(self) -> Constraint:
-        """The rung that stands for all robust sources."""
-        return contrasts.robust(self.world)
-
-    @property
-    def main(self) -> Ladder:
-        """The sources of the main contrast, and random weights beside them."""
-        return self.ladder.only(NATURAL, self.robust, UNTRAINED)
-
-    def held(self, wanted: Sequence[int]) -> By:
-        """Return the sizes that each target has images for."""
-        found = {t: [n for n in wanted if n <= len(s[0])] for t, s in self.targets.items()}
-        return By("target", found)
-
-
-def photographs(targets: Sequence[str], learned: str = "", device: str = "auto") -> Study:
-    """Return the sources that learned photographs and come with the book, and targets.
-
-    targets: folders, named as in data/claims.yaml. learned: the folder of what the sources learned,
-    or "" where nothing asks for it. Raises ValueError for targets that are missing, and as
-    `lib.datasets.load` and `shipped.load` do.
-    """
-    folders = {Path(folder).resolve().name: folder for folder in targets}
-    if missing := [name for name in rules()["targets"] if name not in folders]:
-        raise ValueError(f"the targets lack {', '.join(missing)}; give a folder of each")
-    place = choose_device(device)
-    made = {key: shipped.load(*key) for key in shipped.available()}
-    networks = {key: network.to(place) for key, (network, _) in made.items()}
-    records = {key: record for key, (_, record) in made.items()}
-    ladder = Ladder(networks, records, place)
-    test = datasets.load(learned, "test") if learned else None
-    splits = {name: datasets.pair(folders[name]) for name in rules()["targets"]}
-    known = {
-        key: record["validation"]["clean_accuracy"]
-        for key, record in records.items()
-        if key[0] != UNTRAINED
-    }
-    return Study("photographs", ladder, splits, test, known)
-
-
-def drawn(device: str = "auto") -> Study:
-    """Return the sources that learned the microcosm, and the targets that come with the book."""
-    given = MICROCOSM | {"device": device}
-    test = datasets.load("microcosm", "test")
-    ladder = Ladder.of(given) | Ladder.of_mixed_textures(given, given["n_source"], test)
-    known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
-    return Study("microcosm", ladder, datasets.named("all"), test, known)
-
-
-def heads(study: Study) -> pd.DataFrame:
-    """Fit the best heads on the features of every source: accuracy by target and size.
-
-    Beside it stands source_accuracy, the source's on images of its own task; random weights have
-    none.
-    """
-    rows = study.ladder.measure(
-        probes,
-        over={"target": study.targets},
-        together={"n": study.held(SIZES[study.world])},
-        seeds=study.ladder.subsets(rules()["subsets"]),
-        label="heads",
-    )
-    keys = zip(rows["constraint"], rows["source_seed"], strict=True)
-    return rows.assign(source_accuracy=[study.accuracies.get(key) for key in keys])
-
-
-def resolutions(study: Study) -> pd.DataFrame:
-    """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    return study.ladder.only(NATURAL, study.robust).measure(
-        probes_at,
-        over={"target": study.targets, "resolution": PIXELS},
-        together={"n": study.held(SOME)},
-        seeds=study.ladder.subsets(1),
-        label="resolutions",
-    )
-
-
-def probes_at(
-    source: nn.Module, target: tuple[Images, Images], *, resolution: int, **protocol
-) -> Iterator[pd.DataFrame]:
-    """Fit heads as `probes` does, to a target shown at a resolution and enlarged again.
-
-    resolution: pixels of a side. protocol: as in `probes`.
-    """
-    shown = [Images(shrunk(part.x, resolution), part.y, part.classes) for part in target]
-    yield from probes(source, (shown[0], shown[1]), **protocol)
-
-
-def shrunk(x: Tensor, side: int) -> Tensor:
-    """Scale square images, uint8 (N, 3, H, H), to `side` pixels, and back to H."""
-    return scale(scale(x, side), x.shape[-1])
-
-
-def curves(study: Study) -> pd.DataFrame:
-    """Fine-tune one block: the area under the learning curve, at the best learning rate."""
-    return study.main.measure(
-        transfers_at_best_rate,
-        over={"target": study.targets},
-        together={"n": study.held(FEW[study.world])},
-        seeds=study.ladder.subsets(1),
-        unfrozen_blocks=1,
-        label="curves",
-    )
-
-
-def depths(study: Study) -> pd.DataFrame:
-    """Fine-tune ever more blocks, at the best learning rate."""
-    return study.main.measure(
-        transfers_at_best_rate,
-        over={"target": study.targets, "unfrozen_blocks": DEPTHS},
-        together={"n": study.held(MANY[study.world])},
-        seeds=study.ladder.subsets(1),
-        label="depths",
-    )
-
-
-def shape(study: Study) -> pd.DataFrame:
-    """Ask the sources about images whose two cues disagree."""
-    if study.learned is None:
-        raise ValueError(NOT_LEARNED)
-    kind = "phase" if study.world == "photographs" else "drawn"
-    conflicts, _ = cue_use.pulled_apart(kind, study.learned, CONFLICTS)
-    asked = study.ladder.only(*(name for name in study.ladder.names if name != UNTRAINED))
-    return asked.measure(bias, conflicts=conflicts, label="shape")
-
-
-def hidden(study: Study) -> pd.DataFrame:
-    """Ask whether influential images share a class that the head was never told."""
-    known = {name: study.targets[name] for name in GROUPS if name in study.targets}
-    if not known:
-        raise ValueError(f"hidden is asked of {', '.join(GROUPS)}, and it is no target here")
-    return pd.concat(
-        [
-            study.main.measure(
-                hidden_matches,
-                over={"target": known},
-                groups=By("target", GROUPS),
-                n=HIDDEN_N,
-                seeds=study.ladder.subsets(rules()["subsets"]),
-                at_random=at_random,
-                label="hidden",
-            ).assign(labels="random" if at_random else "true")
-            for at_random in (False, True)
-        ],
-        ignore_index=True,
-    )
-
-
-MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
-    "heads": heads, "resolutions": resolutions, "curves": curves, "depths": depths,
-    "shape": shape, "hidden": hidden,
-}  # fmt: skip
-"""What is measured, by the table that it gives."""
-ASKED = {"photographs": tuple(MEASUREMENTS), "microcosm": ("heads", "curves", "depths", "shape")}
-"""Which of them in each world."""
+NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class", "by_rank")
 
 
 def write(study: Study, name: str) -> Path:
@@ -255,9 +52,11 @@ def write(study: Study, name: str) -> Path:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("world", type=click.Choice(WORLDS))
+@click.argument("world", type=click.Choice(list(ASKED)))
 @click.argument("targets", nargs=-1)
-@click.option("--learned", default="", help="The folder of what the sources learned, for shape.")
+@click.option(
+    "--learned", default="", help="The folder of what the sources learned, for shape and cues."
+)
 @click.option("--only", type=click.Choice(list(MEASUREMENTS)), multiple=True, help="What alone.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 def command(
@@ -272,7 +71,7 @@ def command(
         raise ValueError("the targets of the microcosm come with the book; name none")
     study = drawn(device) if world == "microcosm" else photographs(targets, learned, device)
     wanted = only or ASKED[world]
-    if "shape" in wanted and study.learned is None:
+    if OF_LEARNED & {*wanted} and study.learned is None:
         raise ValueError(NOT_LEARNED)  # before the others are measured, not after
     for name in wanted:
         write(study, name)

@@ -15,12 +15,12 @@ from lib.images import Images
 from lib.networks import choose_device
 from lib.runtime import files, provenance
 from lib.runtime import rows as kept
-from lib.studies import contrasts, evidence, linear_probe, measured, pretrained
+from lib.studies import contrasts, evidence, linear_probe, measured, measurements, pretrained
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
-from lib.studies.evidence import Study
 from lib.studies.ladder import Ladder
 from lib.studies.linear_probe import probes
+from lib.studies.measurements import Study
 from lib.zoo import models, shipped
 
 ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
@@ -38,15 +38,20 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     evidence.RESULTS.mkdir(parents=True)
     for name, sizes in (("SIZES", (10, 20, 40)), ("FEW", (20,)), ("MANY", (10, 40))):
-        monkeypatch.setattr(evidence, name, dict.fromkeys(evidence.WORLDS, sizes))
-    monkeypatch.setattr(evidence, "DEPTHS", (0, -1))
-    monkeypatch.setattr(evidence, "PIXELS", (4, 8))
-    monkeypatch.setattr(evidence, "SOME", (10, 40))
-    monkeypatch.setattr(evidence, "HIDDEN_N", 12)
+        monkeypatch.setattr(measurements, name, dict.fromkeys(evidence.ASKED, sizes))
+    monkeypatch.setattr(measurements, "DEPTHS", (0, -1))
+    monkeypatch.setattr(measurements, "PIXELS", (4, 8))
+    monkeypatch.setattr(measurements, "SOME", (10, 40))
+    monkeypatch.setattr(measurements, "HIDDEN_N", 12)
+    monkeypatch.setattr(measurements, "TESTED", 12)
+    monkeypatch.setattr(measurements, "MATCHED_N", (10, 12))
+    monkeypatch.setattr(measurements, "RETRAINED_N", 10)
+    monkeypatch.setattr(measurements, "LOOKED_AT", 11)
+    monkeypatch.setattr(measurements, "PASSES", (2, 0))
     monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
-    monkeypatch.setattr(evidence, "CONFLICTS", 30)
+    monkeypatch.setattr(measurements, "CONFLICTS", 30)
     quick = partial(transfers_at_best_rate, epochs=2, rates=(0.1,))
-    monkeypatch.setattr(evidence, "transfers_at_best_rate", quick)
+    monkeypatch.setattr(measurements, "transfers_at_best_rate", quick)
 
 
 def ladder(*constraints):
@@ -70,14 +75,18 @@ def study():
     }
     learned = microcosm.draw(20, 4, size=8)
     networks = ladder(NATURAL, ROBUST, OTHER, UNTRAINED)
-    known = {(c, seed): 0.5 + i / 10 for i, c in enumerate((NATURAL, ROBUST, OTHER)) for seed in networks.seeds}
+    known = {
+        (c, seed): 0.5 + i / 10
+        for i, c in enumerate((NATURAL, ROBUST, OTHER))
+        for seed in networks.seeds
+    }
     return Study("microcosm", networks, targets, learned, known)
 
 
 def photographs(monkeypatch):
     """The same as photographs, with a target of which classes can be hidden."""
     monkeypatch.setattr(contrasts, "rung", lambda: ROBUST)
-    names = tuple(name for group in evidence.GROUPS["cifar10"].values() for name in group)
+    names = tuple(name for group in measurements.GROUPS["cifar10"].values() for name in group)
     y = torch.arange(30) % 10
     pair = [Images(microcosm.draw(30, s, shape=y, size=8).x, y, names) for s in (0, 1)]
     learned = microcosm.draw(20, 4, size=8)
@@ -87,6 +96,8 @@ def photographs(monkeypatch):
 # What is whole.
 
 MEASURED = {
+    "cues": ("accuracy",),
+    "influence": ("match",),
     "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "resolutions": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
@@ -179,7 +190,7 @@ FIXED = {
     "curves": rules()["claims"]["faster"]["sizes"],
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
-BOOK = [(w, name) for w in evidence.WORLDS for name in evidence.ASKED[w]]
+BOOK = [(w, name) for w in evidence.ASKED for name in evidence.ASKED[w]]
 
 
 @pytest.mark.parametrize(("world", "name"), BOOK, ids=lambda part: part)
@@ -214,7 +225,7 @@ def keys(rows, *columns):
 
 
 def test_heads_are_the_best_of_every_source_at_the_sizes_a_target_has(study):
-    rows = evidence.heads(study)
+    rows = measurements.heads(study)
     assert not faults(rows, "heads", ROBUST)
     held = {("digits", n) for n in (10, 20, 40)} | {("faces", n) for n in (10, 20)}
     assert keys(rows, "target", "n_train") == held
@@ -229,14 +240,14 @@ def test_heads_are_the_best_of_every_source_at_the_sizes_a_target_has(study):
 
 
 def test_resolutions_are_of_targets_made_coarse(study):
-    rows = evidence.resolutions(study)
+    rows = measurements.resolutions(study)
     assert not faults(rows, "resolutions", ROBUST)
     assert set(rows["resolution"]) == {4, 8}
     assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no others
     assert keys(rows, "target", "n_train") == {("digits", 10), ("digits", 40), ("faces", 10)}
     assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
     full = rows[rows["resolution"] == 8].reset_index(drop=True)
-    heads = evidence.heads(replace(study, ladder=study.main))
+    heads = measurements.heads(replace(study, ladder=study.main))
     heads = heads[heads["subset_seed"] % 1000 == 0].reset_index(drop=True)
     both = full.merge(heads, on=["constraint", "source_seed", "target", "n_train"])
     assert len(both) == len(full)  # as they are, they are the heads themselves
@@ -246,18 +257,18 @@ def test_resolutions_are_of_targets_made_coarse(study):
 def test_a_target_is_shrunk_and_enlarged_again():
     x = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     x[..., ::2] = 200  # stripes of one pixel
-    coarse = evidence.shrunk(x, 4)
+    coarse = measurements.shrunk(x, 4)
     assert coarse.shape == x.shape and coarse.dtype == torch.uint8
     assert int(coarse.max()) - int(coarse.min()) < 80  # are gone
-    assert torch.equal(evidence.shrunk(x, 8), x)
+    assert torch.equal(measurements.shrunk(x, 8), x)
 
 
 def test_curves_have_an_area_and_depths_every_depth(study):
-    curves = evidence.curves(study)
+    curves = measurements.curves(study)
     assert not faults(curves, "curves", ROBUST)
     assert keys(curves, "target", "n_train") == {("digits", 20), ("faces", 20)}
     assert set(curves["unfrozen_blocks"]) == {1}
-    depths = evidence.depths(study)
+    depths = measurements.depths(study)
     assert not faults(depths, "depths", ROBUST)
     places = {("digits", n, d) for n in (10, 40) for d in (0, -1)}
     places |= {("faces", 10, d) for d in (0, -1)}
@@ -268,16 +279,43 @@ def test_curves_have_an_area_and_depths_every_depth(study):
 
 
 def test_shape_is_asked_of_what_has_learned(study):
-    rows = evidence.shape(study)
+    rows = measurements.shape(study)
     assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER}
     assert (rows["conflicts"] == 30).all() and len(rows) == 6
     assert rows["decided_of_all"].between(0, 1).all()
-    with pytest.raises(ValueError, match="shape is asked of what the sources learned; give its"):
-        evidence.shape(replace(study, learned=None))
+    with pytest.raises(ValueError, match="shape and cues are asked of what the sources learned"):
+        measurements.shape(replace(study, learned=None))
+
+
+def test_cues_are_taken_from_what_the_sources_learned(study):
+    rows = measurements.cues(study)
+    assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER}
+    assert {"as it is", "texture not drawn", "low-pass 0.12"} <= set(rows["version"])
+    assert rows["accuracy"].between(0, 1).all()
+    assert rows.groupby(["constraint", "source_seed"]).size().nunique() == 1
+    with pytest.raises(ValueError, match="give its folder as --learned"):
+        measurements.cues(replace(study, learned=None))
+
+
+def test_influence_is_counted_and_held_against_leaving_out(study, monkeypatch):
+    rows = measurements.influence(photographs(monkeypatch))
+    parts = dict(iter(rows.groupby("experiment")))
+    assert set(parts) == {"matches", "retrained", "random labels"}
+    pair, three = {NATURAL, ROBUST}, {NATURAL, ROBUST, UNTRAINED}
+    assert {name: set(part["constraint"]) for name, part in parts.items()} == {
+        "matches": three, "retrained": pair, "random labels": pair,
+    }  # fmt: skip
+    assert keys(parts["matches"], "n", "epochs") == {(n, e) for n in (10, 12) for e in (0, 2)}
+    assert keys(parts["random labels"], "n", "epochs", "damping") == {(10, 2, 5e-4), (12, 2, 5e-4)}
+    assert set(parts["retrained"]["n"]) == {10}
+    assert set(parts["retrained"]["subset_seed"]) == {0, 1000}  # one for each source seed
+    assert rows["match"].between(0, 1).all()
+    with pytest.raises(ValueError, match="influence is asked of cifar10, and it is no target"):
+        measurements.influence(study)
 
 
 def test_hidden_classes_are_of_true_and_of_random_groups(monkeypatch):
-    rows = evidence.hidden(photographs(monkeypatch))
+    rows = measurements.hidden(photographs(monkeypatch))
     assert not faults(rows, "hidden", ROBUST)
     assert set(rows["labels"]) == {"true", "random"} and set(rows["target"]) == {"cifar10"}
     assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (0, 1), (1, 1000), (1, 1001)}
@@ -287,13 +325,15 @@ def test_hidden_classes_are_of_true_and_of_random_groups(monkeypatch):
 
 def test_the_sources_of_the_microcosm_are_those_of_the_chapters(monkeypatch):
     small = {"n_source": 40, "source_epochs": 1, "seeds": 1, "l2": [0.25], "linf": []}
-    monkeypatch.setattr(evidence, "MICROCOSM", evidence.MICROCOSM | small)
-    monkeypatch.setattr(evidence.datasets, "named", lambda text: {"digits": text})
+    monkeypatch.setattr(measurements, "MICROCOSM", measurements.MICROCOSM | small)
+    monkeypatch.setattr(measurements.datasets, "named", lambda text: {"digits": text})
     few, test = microcosm.draw(40, 0), microcosm.draw(20, 1)
     monkeypatch.setattr(
-        evidence.datasets, "load", lambda _, split="train", n=None, **__: test if n is None else few
+        measurements.datasets,
+        "load",
+        lambda _, split="train", n=None, **__: test if n is None else few,
     )
-    drawn = evidence.drawn("cpu")
+    drawn = measurements.drawn("cpu")
     assert drawn.ladder.names == [NATURAL, ROBUST, MIXED_TEXTURES, UNTRAINED]
     assert drawn.learned is test and drawn.robust == ROBUST
     assert drawn.main.names == [NATURAL, ROBUST, UNTRAINED]
@@ -309,7 +349,7 @@ def test_what_is_written_is_read_back(study):
     read = measured.evidence("microcosm", "heads", evidence.RESULTS)
     assert not faults(read, "heads", ROBUST) and "seconds" not in read
     assert set(pd.read_csv(path)["constraint"]) == {c.text for c in study.ladder.names}
-    plain = evidence.heads(study)[list(read)]
+    plain = measurements.heads(study)[list(read)]
     plain["target"] = plain["target"].replace(measured.TITLES)
     pd.testing.assert_frame_equal(read, plain, rtol=1e-4)
     noted = provenance.read(files.DATA.parent, provenance.EVIDENCE)
@@ -360,7 +400,7 @@ def test_what_is_written_is_not_measured_again(study, monkeypatch):
     evidence.write(study, "heads")
     assert path.read_bytes() == first and len(counted) == 80
     path.unlink()
-    monkeypatch.setattr(evidence, "SIZES", {"microcosm": (10, 15, 20, 40)})
+    monkeypatch.setattr(measurements, "SIZES", {"microcosm": (10, 15, 20, 40)})
     evidence.write(study, "heads")
     assert counted[80:] == [15] * 32
     assert len(pd.read_csv(path)) == 80 + 32
@@ -375,7 +415,7 @@ def test_what_was_stopped_goes_on_where_it_ended(study, monkeypatch):
     counted = fits(monkeypatch)
     path = evidence.write(study, "heads")
     assert len(counted) == 80 - 24  # the last size had one of two subsets
-    plain = evidence.heads(study)
+    plain = measurements.heads(study)
     assert pd.read_csv(path)["clean_accuracy"].tolist() == pytest.approx(plain["clean_accuracy"])
 
 
@@ -419,7 +459,7 @@ def sources(tmp_path, monkeypatch, empty_downloads):
 
 
 def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch):
-    monkeypatch.setattr(evidence, "SIZES", {"photographs": (2, 4, 100)})
+    monkeypatch.setattr(measurements, "SIZES", {"photographs": (2, 4, 100)})
     targets = [folders[name] for name in reversed(rules()["targets"])]
     code, said, _ = run(capsys, "photographs", *targets, "--only", "heads", "--device", "cpu")
     assert code == 0 and said.startswith("168 rows in ")
@@ -436,7 +476,7 @@ def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch)
 
 
 def test_where_it_is_computed_is_found_out_before(folders, sources):
-    study = evidence.photographs([str(folders[name]) for name in ALL])
+    study = measurements.photographs([str(folders[name]) for name in ALL])
     assert study.ladder.device == choose_device("auto") and study.learned is None
     devices = {next(m.parameters()).device.type for m in study.ladder.networks.values()}
     assert devices == {choose_device("auto").type}
@@ -452,7 +492,7 @@ ALL = rules()["targets"]
         (["photographs", *ALL[1:]], f"error: the targets lack {ALL[0]}; give a folder of each"),
         (
             ["photographs", *ALL, "--only", "shape", "--device", "cpu"],
-            "error: shape is asked of what the sources learned; give its folder as --learned",
+            "error: shape and cues are asked of what the sources learned; give its folder as --le",
         ),
         (["microcosm", ALL[0]], "error: the targets of the microcosm come with the book; name no"),
         (["photographs", *ALL, "--device", "abacus"], "error: device is 'abacus'; allowed are"),
