@@ -33,7 +33,10 @@ from lib.zoo import models, published
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = chapters(ROOT)
 # As small as a chapter can be and still run every cell.
-TINY_SOURCE = {"n_source": 60, "l2": [0.3], "linf": [], "seeds": 2, "source_epochs": 1}
+TINY_SOURCE = {
+    "source_data": "microcosm", "n_source": 60, "l2": [0.3], "linf": [], "seeds": 2,
+    "source_epochs": 1,
+}  # fmt: skip
 TINY = {
     "01_adversarial_training": {"n_attacked": 20, "steps": 2, "attack_steps": 1},
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
@@ -50,7 +53,7 @@ TINY = {
     },
     "05_what_transfers": {
         "target": "faces", "curve_n": 8, "record_at": [1], "depths": [0, -1], "depth_n": [4, 8],
-        "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1, "more_linf": [],
+        "depth_epochs": 1, "kept_l2": [0.25], "n_kept": 10, "kept_steps": 1,
         "subsets": 1, "epochs": 2,
     },
     "06_features": {

@@ -129,13 +129,8 @@ class Ladder:
 
     @property
     def middle(self) -> Constraint:
-        """The middle one of `robust`, which stands for all of them."""
-        return self.robust[len(self.robust) // 2]
-
-    @property
-    def strongest(self) -> Constraint:
-        """The last one of `robust`."""
-        return self.robust[-1]
+        """The middle one of `robust`, of two the weaker, which stands for all of them."""
+        return self.robust[(len(self.robust) - 1) // 2]
 
     def only(self, *names: Constraint, seeds: Iterable[int] | None = None) -> "Ladder":
         """Choose the networks of some constraints, in the order named, and of some seeds.

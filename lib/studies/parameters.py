@@ -56,8 +56,8 @@ def check(namespace: dict, /) -> dict:
     with checking():
         if not given.get("checkpoints"):
             check_learning(given)
-        linf = [*given.get("linf", []), *given.get("more_linf", [])]
-        constraints(given.get("l2", []), linf, listed(given.get("more_sources", "")))
+        more = listed(given.get("more_sources", ""))
+        constraints(given.get("l2", []), given.get("linf", []), more)
     if given.get("checkpoints") == "":
         blocks = len(small_network(next(iter(SMALL)), 2).blocks)
         for name in {"unfrozen_blocks", "depths"} & set(given):
@@ -215,7 +215,6 @@ TABLE = {
         ("kept_l2", numbers(0.001, 100), "ℓ2 radii of attacks on them, pixels in [0, 1]"),
         ("n_kept", integer(1, MANY), "test images attacked"),
         ("kept_steps", integer(1, 10_000), "PGD steps of these attacks"),
-        ("more_linf", numbers(0.0001, 1, empty=True), "further ℓ∞ radii; 0.00784 is 2/255"),
         # Attacks that measure.
         ("n_attacked", integer(10, 10**6), "test images that are attacked"),
         ("steps", integer(1, 10_000), "PGD steps of an attack that measures"),
