@@ -10,10 +10,6 @@ from lib.zoo import shipped
 
 RESULTS = DATA / "results"
 TITLES = {
-    "cifar10_jpeg": "CIFAR-10",
-    "fashion_mnist_10k": "Fashion-MNIST",
-    "mnist_10k": "MNIST",
-    "kannada_mnist_8k": "Kannada-MNIST",
     "cifar10": "CIFAR-10",
     "clothing": "Clothing",
     "fashion_mnist": "Fashion-MNIST",
@@ -23,23 +19,6 @@ TITLES = {
     "sign_digits": "Sign digits",
 }
 """What people call the folders of images that the rows name as targets."""
-
-
-def photographs(chapter: str, experiment: str | None = None) -> pd.DataFrame:
-    """Return the rows of a chapter's run with sources that learned photographs.
-
-    chapter: its number, as "02". experiment: which of its rows, where there are several kinds, or
-    None for all. Targets have their titles and are in the order of these.
-    """
-    rows = pd.read_csv(RESULTS / f"photographs_{chapter}.csv")
-    if experiment is not None:
-        rows = rows[rows["experiment"] == experiment].dropna(axis=1, how="all")
-    rows["constraint"] = rows["constraint"].map(Constraint.parse)
-    if "target" in rows:
-        order = list(TITLES)
-        rows = rows.sort_values("target", key=lambda c: c.map(order.index), kind="stable")
-        rows["target"] = rows["target"].map(TITLES)
-    return rows.reset_index(drop=True)
 
 
 def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFrame:
