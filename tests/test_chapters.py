@@ -506,41 +506,6 @@ def given_by(protocol):
 
 
 @pytest.mark.parametrize("protocol", QUICK)
-def test_the_protocol_of_the_paper_runs_on_published_files(tmp_path, protocol, size):
-    # Influence through a block takes the longer the more channels it has.
-    small = "mobilenet_v2" if protocol == "paper_04" else "resnet18"
-    arch = "resnet50" if size == 224 else small
-    image_folder(tmp_path / "mine", each=10)
-    names = checkpoints(tmp_path, "natural", "l2 3", "linf 0.0157", arch=arch)
-    given = {**QUICK[protocol], "n_source": 20, "image_size": size}
-    if arch == small:  # has fewer blocks
-        # Of the depths one is more than the small network of the ladder has.
-        given |= {"unfrozen_blocks": 1} | ({"depths": [0, 6]} if protocol == "paper_05" else {})
-    out = executed(
-        tmp_path,
-        protocol[-2:], "-f", ROOT / "data" / "protocols" / f"{protocol}.yaml", "-p", "target",
-        "mine", "-p", "checkpoints", names, *flags(given),
-    )  # fmt: skip
-    said = str([cell.get("outputs") for cell in cells_of(out)])
-    assert "ℓ2 3" in said and "ℓ∞ 4/255" in said and not faults(out)
-
-
-def given_by(protocol):
-    """Read a protocol, whose names are all parameters of its chapter."""
-    (name,) = [name for name in CHAPTERS if name.startswith(protocol[-2:])]
-    text = (ROOT / "data" / "protocols" / f"{protocol}.yaml").read_text(encoding="utf-8")
-    given = yaml.safe_load(text)
-    assert set(given) <= set(defaults(name))
-    return given
-
-
-def test_the_protocols_of_photographs_start_from_the_same_sources():
-    found = [given_by(f"photographs_{chapter}") for chapter in ("02", "03", "04")]
-    shared = ("n_source", "source_epochs", "l2", "linf", "seeds")
-    assert len({str([given[name] for name in shared]) for given in found}) == 1
-
-
-@pytest.mark.parametrize("protocol", QUICK)
 def test_a_protocol_names_parameters_of_its_chapter_and_published_files(protocol):
     given = given_by(protocol)
     assert set(rules.listed(given["checkpoints"])) <= set(published.published())

@@ -1,6 +1,6 @@
 """Fine-tuning at the learning rate that suits a source, chosen by validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 from torch import nn
@@ -21,7 +21,8 @@ def transfers_at_best_rate(
     n: Sequence[int],
     seeds: Sequence[int] = (0,),
     rates: Sequence[float] = RATES,
-    epochs: int = 30,
+    evaluate_at: Sequence[int] = (),
+    measures: Mapping[str, Callable[[nn.Module], float]] | None = None,
     **protocol,
 ) -> Iterator[pd.DataFrame]:
     """Fine-tune a source as `lib.transfer.transfers` does, at the best of several learning rates.
@@ -31,22 +32,16 @@ def transfers_at_best_rate(
     nothing can be held out: the middle one is taken. With it the source is fine-tuned to all images
     of the subset. The test images are read once.
 
-    rates: first learning rates. The rest: as in `transfers`.
-
-    Yields a DataFrame for each size, a row for each subset: those of `transfers` after the last
-    epoch, and area, the mean of the accuracy on the test images over all epochs, 0 to 1. Raises as
-    `transfers` does.
+    rates: first learning rates. The rest: as in `transfers`, whose rows it yields, a DataFrame for
+    each size. Raises as it does.
     """
-    how = {"epochs": epochs, **protocol}
+    looked_at = {"evaluate_at": evaluate_at, "measures": measures}
     for size in n:
         rows = []
         for seed in seeds:
-            rate = _best(source, target[0], size, seed, rates, how)
-            every = range(1, epochs + 1)
-            curve = transfer(
-                source, target, n=size, seeds=[seed], lr=rate, evaluate_at=every, **how
-            )
-            rows.append(curve.tail(1).assign(area=curve["clean_accuracy"].mean()))
+            rate = _best(source, target[0], size, seed, rates, protocol)
+            call = {"n": size, "seeds": [seed], "lr": rate}
+            rows.append(transfer(source, target, **call, **looked_at, **protocol))
         yield pd.concat(rows, ignore_index=True)
 
 

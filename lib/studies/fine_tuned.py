@@ -31,6 +31,17 @@ def head_start(curves: pd.DataFrame, early: int) -> pd.DataFrame:
     return stats.paired(both, "head_start", [])
 
 
+def area(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the last row of each fine-tuned model, and area, the mean of its accuracy, 0 to 1.
+
+    curves: rows of `lib.transfer.transfers` in their order, recorded after every epoch.
+    """
+    model = (curves["epoch"] <= curves["epoch"].shift(fill_value=0)).cumsum()
+    ended = curves.groupby(model).tail(1)
+    means = curves.groupby(model)["clean_accuracy"].mean()
+    return ended.assign(area=means.to_numpy()).reset_index(drop=True)
+
+
 def first_reached(curves: pd.DataFrame, name: Constraint) -> pd.Series:
     """Return for each pair the first epoch after which a source is where the natural one ends.
 

@@ -16,7 +16,7 @@ from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, sample, scale, subset
 from lib.networks import choose_device
 from lib.shape_bias import bias
-from lib.studies import attribution, contrasts, cue_use
+from lib.studies import attribution, contrasts, cue_use, fine_tuned
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
@@ -35,7 +35,7 @@ FEW = {"photographs": (400,), "microcosm": (80,)}
 """of the learning curves;"""
 MANY = {"photographs": (400, 1600), "microcosm": (80, 320)}
 """and of the fine-tuning at several depths."""
-DEPTHS = (0, 1, 2, -1)
+DEPTHS, EPOCHS = (0, 1, 2, -1), 30
 PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
 """Resolutions at which targets are shown, and the training images there."""
 GROUPS = {
@@ -188,14 +188,17 @@ def shrunk(x: Tensor, side: int) -> Tensor:
 
 def curves(study: Study) -> pd.DataFrame:
     """Fine-tune one block: the area under the learning curve, at the best learning rate."""
-    return study.main.measure(
+    every = study.main.measure(
         transfers_at_best_rate,
         over={"target": study.targets},
         together={"n": study.held(FEW[study.world])},
         seeds=study.ladder.subsets(1),
         unfrozen_blocks=1,
+        epochs=EPOCHS,
+        evaluate_at=range(1, EPOCHS + 1),
         label="curves",
     )
+    return fine_tuned.area(every)
 
 
 def depths(study: Study) -> pd.DataFrame:
@@ -205,6 +208,7 @@ def depths(study: Study) -> pd.DataFrame:
         over={"target": study.targets, "unfrozen_blocks": DEPTHS},
         together={"n": study.held(MANY[study.world])},
         seeds=study.ladder.subsets(1),
+        epochs=EPOCHS,
         label="depths",
     )
 

@@ -50,7 +50,8 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "PASSES", (2, 0))
     monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
     monkeypatch.setattr(measurements, "CONFLICTS", 30)
-    quick = partial(transfers_at_best_rate, epochs=2, rates=(0.1,))
+    monkeypatch.setattr(measurements, "EPOCHS", 2)
+    quick = partial(transfers_at_best_rate, rates=(0.1,))
     monkeypatch.setattr(measurements, "transfers_at_best_rate", quick)
 
 
@@ -101,7 +102,7 @@ MEASURED = {
     "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "resolutions": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
-    "depths": ("lr", "area", "train_accuracy", "clean_accuracy"),
+    "depths": ("lr", "train_accuracy", "clean_accuracy"),
     "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
     "hidden": ("match", "three_of_five", "chance", "clean_accuracy"),
 }

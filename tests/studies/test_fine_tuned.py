@@ -39,6 +39,16 @@ def test_a_head_start_is_the_early_difference_minus_the_last():
     assert row["mean"] == pytest.approx(np.mean(by_hand))
 
 
+def test_the_area_is_the_mean_over_the_epochs_of_each_model():
+    rows = pd.DataFrame(
+        {"epoch": [1, 2, 3] * 2, "clean_accuracy": [0.1, 0.4, 0.7, 0.5, 0.5, 0.8], "lr": [1] * 6}
+    )
+    found = fine_tuned.area(rows)
+    assert found["area"].tolist() == pytest.approx([0.4, 0.6])
+    assert found["clean_accuracy"].tolist() == [0.7, 0.8] and (found["epoch"] == 3).all()
+    assert fine_tuned.area(rows.iloc[[0, 3]])["area"].tolist() == [0.1, 0.5]  # of one epoch
+
+
 def test_the_first_epoch_is_named_and_a_pair_that_never_reaches_has_none():
     curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.5, 0.6, 0.7], [0.1, 0.2, 0.4]])
     reached = fine_tuned.first_reached(curves.sample(frac=1, random_state=0), ROBUST)
