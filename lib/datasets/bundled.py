@@ -44,7 +44,7 @@ SETS = {"digits": digits, "faces": faces, "textures": textures}
 FROM = {"digits": "scikit-learn", "faces": "scikit-image", "textures": "scikit-image"}
 """The library that each comes inside."""
 ABOUT = {
-    "digits": "handwritten **digits** {cite}`alpaydin1998`",
+    "digits": "handwritten **digits** {cite}`alpaydin1998`, enlarged from 8 × 8 pixels",
     "faces": "**faces** among other patches of photographs {cite}`huang2007,vanderwalt2014`",
     "textures": "patches of the **textures** of brick, grass and gravel {cite}`vanderwalt2014`",
     "shapes": "drawn **shapes** under a texture that says nothing",
