@@ -26,6 +26,32 @@ def code(*modules: str, folder: Path = HERE) -> str:
     they are named here. Imports are followed in the source text, nothing is imported. folder: the
     package's. Raises ValueError for a module that is not there.
     """
+    return digest([(name, skeleton(tree)) for name, tree in _trees(modules, folder).items()])
+
+
+def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
+    """Return the sha256 hex of a notebook's code cells, and of the modules of lib they import.
+
+    The files count, too, that READS of such a module names, a tuple of patterns below data: they
+    hold numbers that the notebook shows. The cell that papermill injects is left out. Prose and
+    outputs do not count.
+    """
+    cells, modules = [], set()
+    for cell in nb.cells:
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
+            tree = cell_tree(cell.source)
+            modules |= imported(tree, folder.name)
+            # A last semicolon hides a cell's value, and the tree does not tell.
+            cells.append((skeleton(tree.body), cell.source.rstrip().endswith(";")))
+    followed = sorted(name for name in modules if _followed(name) and _file(name, folder))
+    patterns = {p for tree in _trees(followed, folder).values() for p in _reads(tree)}
+    files = sorted({file for p in patterns for file in (folder.parent / "data").glob(p)})
+    read = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    return digest([cells, code(*followed, folder=folder), read])
+
+
+def _trees(modules, folder):
+    """Parse modules and what they import: {name: tree}, sorted; ValueError where there is none."""
     for name in modules:
         if _file(name, folder) is None:
             raise ValueError(f"no module {name} in {folder}")
@@ -36,23 +62,15 @@ def code(*modules: str, folder: Path = HERE) -> str:
         if name not in trees and file is not None:
             trees[name] = ast.parse(file.read_text(encoding="utf-8"), str(file))
             pending += [other for other in imported(trees[name], folder.name) if _followed(other)]
-    return digest([(name, skeleton(tree)) for name, tree in sorted(trees.items())])
+    return dict(sorted(trees.items()))
 
 
-def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
-    """Return the sha256 hex of a notebook's code cells and of the modules of lib they import.
-
-    The cell that papermill injects is left out. Prose and outputs do not count.
-    """
-    cells, modules = [], set()
-    for cell in nb.cells:
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
-            tree = cell_tree(cell.source)
-            modules |= imported(tree, folder.name)
-            # A last semicolon hides a cell's value, and the tree does not tell.
-            cells.append((skeleton(tree.body), cell.source.rstrip().endswith(";")))
-    followed = sorted(name for name in modules if _followed(name) and _file(name, folder))
-    return digest([cells, code(*followed, folder=folder)])
+def _reads(tree):
+    """Return what READS of a module names, or nothing."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "READS":
+            return ast.literal_eval(node.value)
+    return ()
 
 
 def _file(name, folder):

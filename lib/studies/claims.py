@@ -13,6 +13,7 @@ from lib.random_effects import Effect
 from lib.runtime.files import DATA
 from lib.zoo import shipped
 
+READS = ("claims.yaml",)
 VERDICTS = ("higher", "lower", "equivalent", "undecided")
 
 JUDGED = [

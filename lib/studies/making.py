@@ -19,6 +19,7 @@ NOTED = (
 )  # fmt: skip
 """The parameters that say how networks were made, besides what every row says."""
 
+READS = ("sources/*.json",)
 Networks = dict[tuple[Constraint, int], nn.Module]
 Records = dict[tuple[Constraint, int], dict]
 

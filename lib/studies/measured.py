@@ -9,6 +9,10 @@ from lib.runtime.files import DATA
 from lib.zoo import shipped
 
 RESULTS = DATA / "results"
+READS = (
+    "paper*.csv", "imagenet.csv", "results/photographs_*.csv", "results/microcosm_*.csv",
+)  # fmt: skip
+"""What makes a chapter stale that shows it, below data."""
 TITLES = {
     "cifar10": "CIFAR-10",
     "clothing": "Clothing",

@@ -124,6 +124,23 @@ def test_of_a_notebook(package):
     assert fingerprint.notebook(notebook(*cells), package) != before
 
 
+def test_files_that_a_module_reads_are_of_its_notebooks_and_not_of_its_code(package):
+    (package / "low.py").write_text(
+        (package / "low.py").read_text() + '\nREADS = ("some/*.csv",)\n'
+    )
+    cells, data = ["from lib.top import f"], package.parent / "data"
+    (data / "some").mkdir(parents=True)
+    code, marks = fingerprint.code("top", folder=package), []
+    for name, text in (("some/a.csv", "1"), ("some/a.csv", "2"), ("some/b.csv", "1")):
+        marks.append(fingerprint.notebook(notebook(*cells), package))
+        (data / name).write_text(text)
+    marks.append(fingerprint.notebook(notebook(*cells), package))
+    assert len(set(marks)) == 4 and fingerprint.code("top", folder=package) == code
+    (data / "some/c.json").write_text("3")
+    (data / "d.csv").write_text("4")
+    assert fingerprint.notebook(notebook(*cells), package) == marks[-1]
+
+
 # ---- On lib itself ----
 
 PATHS = sorted(fingerprint.HERE.parent.glob("chapters/*.ipynb"))
