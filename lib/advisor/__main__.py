@@ -13,6 +13,7 @@ from lib import datasets
 from lib.advisor import checked, exported, predicting, starts
 from lib.datasets import labelled
 from lib.datasets.walk import LeftOut
+from lib.freezing import split
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,10 +30,12 @@ def commands() -> None:
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file, .pt2.")
 @click.option("--unfrozen-blocks", type=int, help="Trained besides the head (0); -1: all.")
-@click.option("--folds", type=click.IntRange(min=0), default=4, help="Held out in turn; 0: none.")
+@click.option("--folds", type=click.IntRange(0, 1000), default=4, help="Held out in turn; 0: none.")
 @click.option("--all-images", is_flag=True, help="Afterwards train on the test images too.")
-@click.option("--epochs", type=int, default=150, help="Passes over the images.")
-@click.option("--lr", type=float, default=0.1, help="First learning rate.")
+@click.option(
+    "--epochs", type=click.IntRange(1, 10_000), default=150, help="Passes over the images."
+)
+@click.option("--lr", type=click.FloatRange(1e-6, 100), default=0.1, help="First learning rate.")
 @click.option("--seed", type=int, default=0, help="Of the new head, the batches and the folds.")
 @click.option("--source-seed", type=int, default=0, help="Training seed of the source.")
 @click.option("--source-data", default="microcosm", help="What the source learns: set or folder.")
@@ -48,12 +51,15 @@ def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs,
     test images tell how good the network is; else images that are held out in turn do.
     """
     exported.check(out)
+    if folds == 1:
+        raise ValueError("--folds is 1; take 2 and more, or 0 to hold out none")
     unfrozen_blocks = starts.depth(source, unfrozen_blocks)
     target = datasets.opened(target)
     about = datasets.survey(target)
     _say(about.lines() if about.divided else about.together().lines())
     labelled.check(target)
     (start,) = starts.load([source], **how)
+    split(start.model, unfrozen_blocks)  # refused before anything is computed
     images, _ = labelled.load(target, size=start.size)
     test = labelled.tested(target, size=start.size)
     _say(_serving(images, test))
@@ -85,6 +91,8 @@ def predict_command(context, file, folder, out):
     _say(left.notes())
     with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as text:
         wrong = predicting.write(rows, text)
+    if out is not None:
+        click.echo(f"{out}: what the images of {folder} show")
     if wrong:
         click.echo(f"error: {wrong} image(s) could not be read; their rows say why", err=True)
         context.exit(1)

@@ -53,7 +53,10 @@ def splits(images: Images, rounds: int, seed: int = 0) -> list[Split]:
     counts = images.y.bincount(minlength=len(images.classes))
     for name, count in zip(images.classes, counts.tolist(), strict=True):
         if count < 2:
-            raise ValueError(f"class {name!r} has {count} labelled image(s); at least 2 are needed")
+            raise ValueError(
+                f"class {name!r} has {count} labelled image(s); at least 2 are needed: label more, "
+                "or leave the class out"
+            )
     if len(images) < FOLDS * len(images.classes):
         raise ValueError(
             f"{len(images)} images of {len(images.classes)} classes are too few to split; at "
@@ -154,20 +157,30 @@ def leads(rows: pd.DataFrame, column: str = "constraint") -> tuple[Any, pd.DataF
 
     rows: as `measure` returns them, of one size, with the column that tells the choices apart.
 
-    Returns (best, DataFrame): the choice of highest mean accuracy, and for each other one its
-    name under `column` and by how much the best is ahead: mean, low, high (as in `difference`), the
-    closest first. Raises ValueError where a choice lacks a split that another has.
+    Returns (best, DataFrame): the choice of highest mean accuracy, of several that share it the one
+    that asks least (trained sources before random weights, fewer blocks before more), and for each
+    other one its name under `column` and by how much the best is ahead: mean, low, high (as in
+    `difference`), the closest first. Raises ValueError where a choice lacks a split that another
+    has.
     """
     wide = rows.pivot(index="split", columns=column, values="clean_accuracy")
     if wide.isna().any(axis=None):
         lacking = wide.columns[wide.isna().any()][0]
         raise ValueError(f"{lacking} lacks splits that others have; measure all on the same")
-    best, images = wide.mean().idxmax(), _tested(rows)
+    means, images = wide.mean(), _tested(rows)
+    best = min(means.index[np.isclose(means, means.max(), rtol=0, atol=1e-9)], key=_asked)
     others = [name for name in wide if name != best]
     level = 1 - 0.05 / max(len(others), 1)
     ahead = [(name, *_apart(wide[best] - wide[name], images, level)) for name in others]
     frame = pd.DataFrame(ahead, columns=[column, "mean", "low", "high"])
     return best, frame.sort_values("mean", kind="stable").reset_index(drop=True)
+
+
+def _asked(choice):
+    """Return what puts choices in order that are equally good."""
+    depth = getattr(choice, "unfrozen_blocks", 0)
+    by_chance = getattr(choice, "constraint", choice) in (UNTRAINED, FROM_SCRATCH)
+    return by_chance, depth < 0, depth
 
 
 def difference(

@@ -46,6 +46,8 @@ def predict(
     root, left = Path(folder).expanduser(), left or LeftOut()
     paths = [file.path for file in files_below(root, left)] if root.is_dir() else []
     if not paths:
+        if root.is_file():
+            raise ValueError(f"{str(folder)!r} is a file; name the folder it is in")
         held = f" (but {left.by_suffix()})" if left.suffixes else ""
         raise ValueError(
             f"there is no folder of images {str(folder)!r}{held} (looked in {Path.cwd()})"

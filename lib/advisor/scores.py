@@ -62,6 +62,8 @@ def share(interval: Interval, images: int) -> Interval:
 def difference(interval: Interval, images: int, level: float = 0.95) -> Interval:
     """Widen an interval of a difference of two shares of the same images, as `share` does.
 
+    It ends at −1 and 1, beyond which no difference lies.
+
     At best the two differ on no more images than the difference needs; to these half an image each
     way is added (Agresti and Min, 2005), so that none is without a width. level: of confidence.
     """
@@ -69,4 +71,5 @@ def difference(interval: Interval, images: int, level: float = 0.95) -> Interval
     apart = images * abs(mean)
     variance = (apart + 1 - apart**2 / (images + 2)) / (images + 2) ** 2
     half = float(norm.ppf((1 + level) / 2)) * variance**0.5
-    return mean, float(np.fmin(low, mean - half)), float(np.fmax(high, mean + half))
+    low, high = np.fmin(low, mean - half), np.fmax(high, mean + half)
+    return mean, max(float(low), -1.0), min(float(high), 1.0)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib import datasets
-from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
+from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
 from lib.networks import choose_device
 from lib.studies import Ladder, pretrained
 from lib.studies.parameters import a_source, check_learning
@@ -87,6 +87,21 @@ def ladder(starts: Iterable[Start], *, source_seed: int = 0, cluster: str = "") 
     networks = {(start.constraint, source_seed): start.model for start in starts}
     devices = {next(model.parameters()).device for model in networks.values()}
     return Ladder(networks, device="auto" if cluster else devices.pop(), cluster=cluster)
+
+
+def robust_and_natural(starts: Iterable[Start]) -> tuple[Constraint, Constraint] | None:
+    """Return what two starts are called that differ in an ℓ2 adversary alone, or None.
+
+    Of those that come with the book, or else of the ladder: the middle ball, of two the weaker, and
+    the natural one.
+    """
+    starts = list(starts)
+    for meant in (shipped.parse, _constraint):
+        called = {meant(start.name): start.constraint for start in starts}
+        balls = sorted(under for under in called if under and under.name == "l2")
+        if balls and NATURAL in called:
+            return called[balls[(len(balls) - 1) // 2]], called[NATURAL]
+    return None
 
 
 def depth(name: str, unfrozen_blocks: int | None) -> int:

@@ -32,8 +32,8 @@ def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -
     known = binomtest(round(0.8 * len(images)), len(images)).proportion_ci(method="wilson")
     said = [
         f"{len(images)} labelled images give the advice, {100 * largest_share(images):.1f} % of "
-        "them of the largest class. They tell an accuracy of 80 % no better than as "
-        f"{100 * known.low:.0f} to {100 * known.high:.0f} %."
+        "them of the largest class. From so few, an accuracy of 80 % could as well be "
+        f"{100 * known.low:.0f} or {100 * known.high:.0f} %."
     ]
     if labelled > len(images):
         said.append(
@@ -80,8 +80,14 @@ def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
         return f"Only {plan_in_words(best)} was measured, so there is nothing to choose."
     tied = [plan_in_words(plan) for plan in ahead.loc[~(ahead["low"] > 0), "plan"]]
     named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)])
-    sure = f"no difference can be told to {named}" if tied else "it is ahead of each other one"
-    said = f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it has the highest mean; {sure}."
+    sure = f"no difference can be told from {named}" if tied else "it is ahead of each other one"
+    equal = int(np.isclose(ahead["mean"], 0, atol=1e-9).sum())
+    shared = f", as have {equal} others that ask for more" * (equal > 1)
+    shared = shared or ", as has one other that asks for more" * equal
+    said = (
+        f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it has the highest mean{shared}; "
+        f"{sure}."
+    )
     scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
     for gap in scratch.itertuples():
         lead = Estimate.of((gap.mean, gap.low, gap.high), "points")

@@ -90,6 +90,10 @@ def a_source(name: str) -> None:
         try:
             Constraint.parse(name)
         except ValueError as error:
+            if Path(name).expanduser().is_file():
+                raise ValueError(
+                    f"{name} is a file; write its architecture before it, as in resnet50:{name}"
+                ) from None
             raise ValueError(
                 f"there is no source {name!r} ({error}); others are {UNTRAINED}, "
                 f"{', '.join(shipped.names()) or 'none that come with the book'}, ARCH:PATH, and "

@@ -163,6 +163,26 @@ def test_choices_are_constraints_or_depths():
     assert best == -1 and list(ahead) == ["unfrozen_blocks", "mean", "low", "high"]
 
 
+def test_of_equals_the_one_that_asks_least_is_taken():
+    """Learned weights before random ones, and few blocks before many."""
+    equal = {UNTRAINED: [0.5, 1.0], L2: [1.0, 0.5], NATURAL: [0.7, 0.75]}
+    assert advice.leads(rows_of(equal))[0] == L2
+    deep = pd.concat([rows_of(equal).assign(unfrozen_blocks=k) for k in (-1, 2, 0)])
+    assert advice.leads(advice.plans(deep), "plan")[0] == advice.Plan(L2, 0)
+    deep = deep[deep["unfrozen_blocks"] != 0]
+    best, ahead = advice.leads(advice.plans(deep), "plan")
+    assert best == advice.Plan(L2, 2) and len(ahead) == 5
+    assert (ahead["mean"].abs() < 1e-9).sum() == 3
+
+
+def test_no_difference_is_said_to_lie_beyond_all_images():
+    rows = rows_of({"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.5, 0.5]}, n_test=2)
+    _, ahead = advice.leads(rows)
+    assert ahead["low"].min() == -1 and ahead["high"].max() == 1
+    gap = advice.difference(rows, "a", "b", ["n_train"])
+    assert gap[["low", "high"]].values.tolist() == [[-1, 1]]
+
+
 def test_the_best_of_equals_is_seldom_called_best():
     """The luck of choosing: of eight sources that are all alike one always has the highest mean."""
     rng = np.random.default_rng(2)

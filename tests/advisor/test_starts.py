@@ -63,6 +63,20 @@ def test_those_that_come_with_the_book_stand_beside_the_ladder(photographs):
         starts.load(["photographs natural"], device="cpu")
 
 
+def test_what_differs_in_the_adversary_alone_is_found(photographs):
+    def found(*names):
+        called = {name: starts.Start(name, Constraint(name.upper()), None, 32) for name in names}
+        pair = starts.robust_and_natural(called.values())
+        return pair and [constraint.name for constraint in pair]
+
+    ladder = ("natural", "l2 0.1", "l2 0.25", "l2 0.5", "linf 0.01", "untrained")
+    assert found(*ladder) == ["L2 0.25", "NATURAL"]
+    assert found("l2 0.5", "natural", "l2 0.1") == ["L2 0.1", "NATURAL"]
+    assert found("linf 0.01", "natural") is None and found("l2 0.5", "untrained") is None
+    come = ("photographs natural", "photographs l2 0.5")
+    assert found(*ladder, *come) == ["PHOTOGRAPHS L2 0.5", "PHOTOGRAPHS NATURAL"]
+
+
 def test_with_photographs_as_what_it_learned_the_ladder_is_of_those(photographs):
     how = {"source_data": "photographs", "source_seed": 3, "device": "cpu"}
     found = starts.load(["l2 0.5", "natural", "from scratch"], **how)
@@ -111,6 +125,7 @@ def test_a_checkpoint_says_its_size_and_its_entry(tmp_path):
     [
         ("natur", "there is no source 'natur' .*allowed are natural"),
         ("l2 0", "there is no source"),
+        (__file__, "is a file; write its architecture before it, as in resnet50:"),
         ("resnet50_l2_eps7", "there is no source"),
         ("small_resnet:nowhere.pt", "there is no file nowhere.pt"),
         ("resnet9000:x.pt", "known are"),
