@@ -35,7 +35,7 @@ def transfers_at_best_rate(
     rates: first learning rates. The rest: as in `transfers`, whose rows it yields, a DataFrame for
     each size. Raises as it does.
     """
-    looked_at = {"evaluate_at": evaluate_at, "measures": measures}
+    looked_at: dict = {"evaluate_at": evaluate_at, "measures": measures}
     for size in n:
         rows = []
         for seed in seeds:

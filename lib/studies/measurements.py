@@ -258,24 +258,31 @@ def influence(study: Study) -> pd.DataFrame:
     }
     every = attribution.rules_around(DAMPING, CUTOFF)
     several = {"target": shown, "n": MATCHED_N}
-    how = {"rules": every, "seeds": study.ladder.subsets(rules()["subsets"])}
+    seeds = study.ladder.subsets(rules()["subsets"])
     random = {name: 1 - 1 / len(test.classes) for name, (_, test) in shown.items()}
-    few, first = study.ladder.subsets(1), every[:1]
     pair = study.ladder.only(NATURAL, study.robust)
     parts = {
         "matches": study.main.measure(
-            attribution.matches, over={**several, "epochs": PASSES}, label="matches", **how
+            attribution.matches,
+            over={**several, "epochs": PASSES},
+            rules=every,
+            seeds=seeds,
+            label="matches",
         ),
         "random labels": pair.measure(
             attribution.matches,
             over={**several, "epochs": PASSES[:1]},
+            rules=every[:1],
+            seeds=seeds,
             flip=By("target", random),
-            **how | {"rules": first, "label": "random labels"},
+            label="random labels",
         ),
         "retrained": pair.measure(
             attribution.retrained,
             over={"target": shown, "n": [RETRAINED_N]},
-            **how | {"seeds": few, "label": "retrained"},
+            rules=every,
+            seeds=study.ladder.subsets(1),
+            label="retrained",
         ),
     }
     return pd.concat(
