@@ -80,7 +80,8 @@ def defaults(name):
     }
 
 
-ENVIRONMENT = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
+# Several tests run at once already: none needs workers of its own, which load PyTorch again.
+ENVIRONMENT = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 
 def flags(parameters):
