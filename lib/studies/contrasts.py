@@ -15,7 +15,7 @@ from lib.studies.claims import rung
 from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 
 CELL = ["target", "source_seed"]
-DRAWN = [*CELL, "resolution", "n_train", "unfrozen_blocks", "subset_seed", "labels"]
+DRAWN = [*CELL, "resolution", "version", "n_train", "unfrozen_blocks", "subset_seed", "labels"]
 """What a pair of sources shares."""
 BLOCKS = 5
 """Of the small residual network."""
@@ -201,6 +201,19 @@ def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, flo
     """Return `resolution` of each target, mean over the seeds."""
     found = _by_halving(rows, first).groupby("target", sort=False)["slope"].mean()
     return {str(target): float(value) for target, value in found.items()}
+
+
+def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> dict[str, Effect]:
+    """Return by how much robust − natural is higher in each other version of the targets.
+
+    rows: of heads, with the column version. usual: the version that the others are compared with.
+    In points, mean over the sizes.
+    """
+    pairs = gap(rows, "clean_accuracy", first)
+    means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
+    others = [version for version in rows["version"].unique() if version != usual]
+    more = {version: (means[version] - means[usual]).rename("more") for version in others}
+    return {version: effect(part.reset_index(), "more") for version, part in more.items()}
 
 
 def turned(at: pd.DataFrame) -> list[str]:

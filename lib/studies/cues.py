@@ -40,6 +40,17 @@ def without_shape(x: Tensor, seed: int = 0) -> Tensor:
     return _to_uint8(torch.fft.ifft2(spectrum * torch.polar(torch.ones(()), phases)).real)
 
 
+def with_other_texture(x: Tensor, seed: int = 0) -> Tensor:
+    """Keep the phases of each image, and give it the amplitudes of another one.
+
+    Where edges lie stays; how strong each orientation and frequency is, and with it much of the
+    texture, is of an image of any class (Oppenheim and Lim, 1981). seed: of which is whose.
+    """
+    spectrum = torch.fft.fft2(x.float())
+    other = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    return _to_uint8(torch.fft.ifft2(torch.polar(spectrum[other].abs(), spectrum.angle())).real)
+
+
 def silhouettes(x: Tensor) -> Tensor:
     """Paint the object black on white: what differs most from the colour of the border.
 

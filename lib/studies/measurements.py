@@ -16,7 +16,7 @@ from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, sample, scale, subset
 from lib.networks import choose_device
 from lib.shape_bias import bias
-from lib.studies import attribution, contrasts, cue_use, fine_tuned
+from lib.studies import attribution, contrasts, cue_use, cues, fine_tuned
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
@@ -38,6 +38,16 @@ MANY = {"photographs": (400, 1600), "microcosm": (80, 320)}
 DEPTHS, EPOCHS = (0, 1, 2, -1), 30
 PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
 """Resolutions at which targets are shown, and the training images there."""
+AS_IT_IS = "as it is"
+CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
+    AS_IT_IS: lambda x: x,
+    "flattened": cues.without_texture,
+    "texture of another": cues.with_other_texture,
+    "phases at random": cues.without_shape,
+}
+"""How a target is shown with a cue taken away,"""
+CUED, CUED_N = ("cifar10", "clothing"), (400, 1600)
+"""which targets, and with how many training images."""
 GROUPS = {
     "cifar10": {
         "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
@@ -104,8 +114,12 @@ class Study:
 
     def held(self, wanted: Sequence[int]) -> By:
         """Return the sizes that each target has images for."""
-        found = {t: [n for n in wanted if n <= len(s[0])] for t, s in self.targets.items()}
-        return By("target", found)
+        return _held(self.targets, wanted)
+
+
+def _held(targets, wanted):
+    """Return the sizes that each target has images for."""
+    return By("target", {t: [n for n in wanted if n <= len(s[0])] for t, s in targets.items()})
 
 
 def photographs(targets: Sequence[str], learned: str = "", device: str = "auto") -> Study:
@@ -186,6 +200,29 @@ def shrunk(x: Tensor, side: int) -> Tensor:
     return scale(scale(x, side), x.shape[-1])
 
 
+def stylised(study: Study) -> pd.DataFrame:
+    """Fit the best heads where a cue is taken from the target: its column version says how."""
+    shown = {
+        f"{name}, {version}": tuple(
+            Images(change(part.x), part.y, part.classes) for part in study.targets[name]
+        )
+        for name in CUED
+        for version, change in CHANGED.items()
+        if name in study.targets
+    }
+    if not shown:
+        raise ValueError(f"stylised is asked of {', '.join(CUED)}, and neither is a target here")
+    rows = study.main.measure(
+        probes,
+        over={"target": shown},
+        together={"n": _held(shown, CUED_N)},
+        seeds=study.ladder.subsets(1),
+        label="stylised",
+    )
+    columns = rows["target"].str.split(", ", n=1, expand=True)
+    return rows.assign(target=columns[0], version=columns[1])
+
+
 def curves(study: Study) -> pd.DataFrame:
     """Fine-tune one block: the area under the learning curve, at the best learning rate."""
     every = study.main.measure(
@@ -220,7 +257,7 @@ def shape(study: Study) -> pd.DataFrame:
     return study.trained.measure(bias, conflicts=conflicts, label="shape")
 
 
-def cues(study: Study) -> pd.DataFrame:
+def left_of_cues(study: Study) -> pd.DataFrame:
     """Measure what is left of the sources' own accuracy where a cue is taken away."""
     tested = sample(study.own(), min(TESTED, len(study.own())), seed=0)
     versions = cue_use.versions(tested, drawn=study.world == "microcosm")
@@ -291,8 +328,9 @@ def influence(study: Study) -> pd.DataFrame:
 
 
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
-    "heads": heads, "resolutions": resolutions, "curves": curves, "depths": depths,
-    "shape": shape, "cues": cues, "hidden": hidden, "influence": influence,
+    "heads": heads, "resolutions": resolutions, "stylised": stylised, "curves": curves,
+    "depths": depths, "shape": shape, "cues": left_of_cues, "hidden": hidden,
+    "influence": influence,
 }  # fmt: skip
 """What is measured, by the table that it gives."""
 ASKED = {"photographs": tuple(MEASUREMENTS), "microcosm": ("heads", "curves", "depths", "shape")}

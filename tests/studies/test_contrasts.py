@@ -234,6 +234,15 @@ def test_resolution_is_the_change_by_halving():
 # Descriptions.
 
 
+def test_shifts_are_what_a_version_adds_to_the_difference():
+    usual = made(lambda t, s, n, i: 1 + s).assign(version="as it is")
+    flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
+    found = contrasts.shifts(pd.concat([flat, usual]), ROBUST, "as it is")
+    assert list(found) == ["flat"]
+    assert found["flat"].mean == pytest.approx(5 - 1 + 1)  # and the seeds add 0, 1, 2
+    assert found["flat"].spread["seed"] == pytest.approx(1)
+
+
 def test_the_interquartile_mean_is_that_of_the_middle_half():
     gains = iter([-90, 0, 1, 2, 3, 4, 5, 700])
     rows = made(lambda *_: next(gains), sizes={"a": (100, 200)}, seeds=(0, 1))

@@ -75,6 +75,19 @@ def test_without_shape_keeps_amplitudes_and_loses_phases():
     assert not torch.equal(found, cues.without_shape(x, seed=4))
 
 
+def test_with_other_texture_keeps_phases_and_has_amplitudes_of_another():
+    x = (127 + (X.float() - 127) * 0.2).round().to(torch.uint8)
+    found = cues.with_other_texture(x, seed=3)
+    other = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
+    mine, lent, after = (torch.fft.fft2(v.double()) for v in (x, x[other], found))
+    strong = (mine.abs() > 200) & (lent.abs() > 200)
+    ratio = after.abs()[strong] / lent.abs()[strong]
+    assert float(ratio.quantile(0.05)) > 0.85 and float(ratio.quantile(0.95)) < 1.15
+    turned = (after.angle() - mine.angle())[strong]
+    assert float(torch.polar(torch.ones_like(turned), turned).mean().abs()) > 0.95
+    assert torch.equal(found, cues.with_other_texture(x, seed=3))
+
+
 def test_silhouettes_find_the_shape():
     discs = microcosm.draw(60, 1, shape=0, amplitude=0, contrast=(0.3, 0.5))
     empty = microcosm.draw(60, 1, shape=0, amplitude=0, contrast=(0, 0))

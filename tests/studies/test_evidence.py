@@ -43,6 +43,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "PIXELS", (4, 8))
     monkeypatch.setattr(measurements, "SOME", (10, 40))
     monkeypatch.setattr(measurements, "HIDDEN_N", 12)
+    monkeypatch.setattr(measurements, "CUED_N", (10, 40))
     monkeypatch.setattr(measurements, "TESTED", 12)
     monkeypatch.setattr(measurements, "MATCHED_N", (10, 12))
     monkeypatch.setattr(measurements, "RETRAINED_N", 10)
@@ -97,6 +98,7 @@ def photographs(monkeypatch):
 # What is whole.
 
 MEASURED = {
+    "stylised": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "cues": ("accuracy",),
     "influence": ("match",),
     "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
@@ -110,7 +112,7 @@ MEASURED = {
 NO_SHARE = {"weight_decay", "lr", "conflicts"}
 """and which of them are no shares."""
 RUN = ("constraint", "source_seed", "subset_seed")
-CELLS = ("target", "resolution", "n_train", "unfrozen_blocks", "labels")
+CELLS = ("target", "resolution", "version", "n_train", "unfrozen_blocks", "labels")
 
 
 def faults(rows, name, robust):
@@ -264,6 +266,16 @@ def test_a_target_is_shrunk_and_enlarged_again():
     assert torch.equal(measurements.shrunk(x, 8), x)
 
 
+def test_targets_are_shown_with_a_cue_taken_away(study, monkeypatch):
+    rows = measurements.stylised(photographs(monkeypatch))
+    assert not faults(rows, "stylised", ROBUST)
+    assert set(rows["target"]) == {"cifar10"} and set(rows["n_train"]) == {10}
+    assert list(rows["version"].unique()) == list(measurements.CHANGED)
+    assert set(rows["constraint"]) == {NATURAL, ROBUST, UNTRAINED}
+    with pytest.raises(ValueError, match="stylised is asked of cifar10, clothing, and neither"):
+        measurements.stylised(study)
+
+
 def test_curves_have_an_area_and_depths_every_depth(study):
     curves = measurements.curves(study)
     assert not faults(curves, "curves", ROBUST)
@@ -289,13 +301,13 @@ def test_shape_is_asked_of_what_has_learned(study):
 
 
 def test_cues_are_taken_from_what_the_sources_learned(study):
-    rows = measurements.cues(study)
+    rows = measurements.left_of_cues(study)
     assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER}
     assert {"as it is", "texture not drawn", "low-pass 0.12"} <= set(rows["version"])
     assert rows["accuracy"].between(0, 1).all()
     assert rows.groupby(["constraint", "source_seed"]).size().nunique() == 1
     with pytest.raises(ValueError, match="give its folder as --learned"):
-        measurements.cues(replace(study, learned=None))
+        measurements.left_of_cues(replace(study, learned=None))
 
 
 def test_influence_is_counted_and_held_against_leaving_out(study, monkeypatch):
