@@ -1,6 +1,5 @@
 """The command line: fine-tune a source to one's own images, save the whole network, use it."""
 
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from lib.advisor import checked, exported, predicting, starts
 from lib.datasets import labelled
 from lib.datasets.walk import LeftOut
 from lib.freezing import split
+from lib.runtime import command_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -134,22 +134,11 @@ def _note(message, *_, **__):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _note
-            # Not standalone: click would add its usage to an error, and exit with 2.
-            return commands.main(words, "python -m lib.advisor", standalone_mode=False) or 0
-    except click.ClickException as error:
-        message = error.format_message()
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        message = " ".join(str(error).split())
-    click.echo(f"error: {message}", err=True)
-    return 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        return command_line.run(commands, "python -m lib.advisor", words)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command_line.end_by_kill()
     sys.exit(main())

@@ -1,17 +1,15 @@
 """The command line: `python -m lib.book publish`, `refresh`, `stale` and `run`."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import yaml
-from sphinx_external_toc.parsing import MalformedError
 
 from lib.book import pages, publishing
 from lib.book import rerun as reruns
 from lib.book.toc import chapters, find
+from lib.runtime import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = click.Path(path_type=Path)
@@ -68,24 +66,11 @@ def run(chapter, pairs, yamls, files, out, no_page):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
-    try:
-        # Not standalone: click would add its usage to an error, and exit with 2.
-        return (
-            commands.main([*arguments] or ["--help"], "python -m lib.book", standalone_mode=False)
-            or 0
-        )
-    except click.ClickException as error:
-        message = error.format_message()
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; chapters that had finished are kept", err=True)
-        return 130
-    except (OSError, SyntaxError, MalformedError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())
-    click.echo(f"error: {message}", err=True)
-    return 1
+    words = [*arguments] or ["--help"]
+    kept = "interrupted; chapters that had finished are kept"
+    return command_line.run(commands, "python -m lib.book", words, interrupted=kept)
 
 
 if __name__ == "__main__":
-    # A plain kill then ends the kernels too, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command_line.end_by_kill()
     sys.exit(main(sys.argv[1:]))

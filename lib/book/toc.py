@@ -4,16 +4,22 @@ import difflib
 from pathlib import Path
 
 import click
-from sphinx_external_toc.parsing import parse_toc_yaml
+import yaml
+from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
 
 def chapters(root: Path) -> dict[str, Path]:
     """Return the notebooks that the table of contents names, in its order.
 
-    Raises click.ClickException for an entry without a file: better now than after an hour.
+    Raises click.ClickException for an entry without a file: better now than after an hour, and for
+    a table of contents that is none.
     """
     found = {}
-    for page in parse_toc_yaml(root / "_toc.yml"):
+    try:
+        pages = parse_toc_yaml(root / "_toc.yml")
+    except (MalformedError, yaml.YAMLError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from None
+    for page in pages:
         paths = [root / f"{page}{suffix}" for suffix in ("", ".ipynb", ".md")]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:

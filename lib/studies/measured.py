@@ -31,7 +31,7 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
     world, name: as there. folder: where the tables lie. Targets have their titles. Raises
     ValueError where there is no such table.
     """
-    path = Path(folder) / f"{world}_{name}.csv"
+    path = _path(world, name, folder)
     if not path.exists():
         raise ValueError(f"there is no {path}; python -m lib.studies.evidence {world} measures it")
     rows = pd.read_csv(path)
@@ -43,7 +43,11 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
 
 def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
     """Tell whether there is such a table."""
-    return (Path(folder) / f"{world}_{name}.csv").exists()
+    return _path(world, name, folder).exists()
+
+
+def _path(world, name, folder):
+    return Path(folder) / f"{world}_{name}.csv"
 
 
 def sources() -> pd.DataFrame:
