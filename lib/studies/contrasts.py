@@ -203,17 +203,22 @@ def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, flo
     return {str(target): float(value) for target, value in found.items()}
 
 
-def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> dict[str, Effect]:
-    """Return by how much robust − natural is higher in each other version of the targets.
+def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
+    """Return by how much robust − natural is higher in each other version of a target.
 
     rows: of heads, with the column version. usual: the version that the others are compared with.
-    In points, mean over the sizes.
+
+    Returns a row for each target and version: target, version, mean, low and high (95 %, over
+    seeds), in points, mean over the sizes.
     """
     pairs = gap(rows, "clean_accuracy", first)
     means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
-    others = [version for version in rows["version"].unique() if version != usual]
-    more = {version: (means[version] - means[usual]).rename("more") for version in others}
-    return {version: effect(part.reset_index(), "more") for version, part in more.items()}
+    more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("more")
+    found = []
+    for key, part in more.reset_index().groupby(["target", "version"], sort=False):
+        over_seeds = effect(part, "more")
+        found.append((*key, over_seeds.mean, *over_seeds.interval()))
+    return pd.DataFrame(found, columns=["target", "version", "mean", "low", "high"])
 
 
 def turned(at: pd.DataFrame) -> list[str]:

@@ -237,10 +237,12 @@ def test_resolution_is_the_change_by_halving():
 def test_shifts_are_what_a_version_adds_to_the_difference():
     usual = made(lambda t, s, n, i: 1 + s).assign(version="as it is")
     flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
-    found = contrasts.shifts(pd.concat([flat, usual]), ROBUST, "as it is")
-    assert list(found) == ["flat"]
-    assert found["flat"].mean == pytest.approx(5 - 1 + 1)  # and the seeds add 0, 1, 2
-    assert found["flat"].spread["seed"] == pytest.approx(1)
+    found = contrasts.shifts(pd.concat([flat, usual]), ROBUST, "as it is").set_index("target")
+    assert set(found["version"]) == {"flat"}  # and the seeds add 0, 1, 2
+    assert found["mean"].to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
+    for target, centre in (("a", 4), ("b", 6)):
+        expected = interval([centre - 1, centre, centre + 1])
+        assert found.loc[target, ["mean", "low", "high"]].tolist() == pytest.approx(expected)
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half():
