@@ -28,7 +28,7 @@ from lib.runtime import rows as kept_rows
 from lib.runtime import rules
 from lib.studies import claims, contrasts, measured
 from lib.studies.parameters import TABLE
-from lib.zoo import models, published
+from lib.zoo import models, published, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = chapters(ROOT)
@@ -231,14 +231,20 @@ def test_a_chapter_is_small_enough_to_load(name):
 
 
 def test_a_parameter_means_the_same_in_every_chapter():
-    seen = {}
+    seen, worlds = {}, {}
     for name in CHAPTERS:
         given = defaults(name)
         # Advice is for one target, and influence is asked of drawn ones too.
         if name in ("07_which_source", "04_influence"):
             assert set(datasets.targets(given.pop("target"))) <= set(datasets.NAMES)
+        # Of one world all chapters have the same ladder, and of dear models fewer are tried.
+        world = worlds.setdefault(given.pop("source_data", ""), {})
+        ladder = {key: given.pop(key) for key in ("l2", "linf", "seeds") if key in given}
+        assert all(world.setdefault(key, value) == value for key, value in ladder.items()), name
         for key, value in given.items():
-            assert seen.setdefault(key, value) == value, f"{key} in {name}"
+            if key not in ("subsets", "lr_factors"):
+                assert seen.setdefault(key, value) == value, f"{key} in {name}"
+    assert set(worlds) == {"", "microcosm", shipped.PHOTOGRAPHS}
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -7,7 +7,9 @@ elsewhere no number of a default chapter.
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
@@ -26,7 +28,8 @@ def code(*modules: str, folder: Path = HERE) -> str:
     they are named here. Imports are followed in the source text, nothing is imported. folder: the
     package's. Raises ValueError for a module that is not there.
     """
-    return digest([(name, skeleton(tree)) for name, tree in _trees(modules, folder).items()])
+    parts = [f"({name!a}, {it.skeleton})" for name, it in _modules(modules, folder).items()]
+    return _hashed(f"[{', '.join(parts)}]")
 
 
 def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
@@ -44,33 +47,45 @@ def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
             # A last semicolon hides a cell's value, and the tree does not tell.
             cells.append((skeleton(tree.body), cell.source.rstrip().endswith(";")))
     followed = sorted(name for name in modules if _followed(name) and _file(name, folder))
-    patterns = {p for tree in _trees(followed, folder).values() for p in _reads(tree)}
+    patterns = {pattern for it in _modules(followed, folder).values() for pattern in it.reads}
     files = sorted({file for p in patterns for file in (folder.parent / "data").glob(p)})
     read = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
     return digest([cells, code(*followed, folder=folder), read])
 
 
-def _trees(modules, folder):
-    """Parse modules and what they import: {name: tree}, sorted; ValueError where there is none."""
-    for name in modules:
+class _Module(NamedTuple):
+    """What counts of a module: its skeleton as text, what it may import, and its READS."""
+
+    skeleton: str
+    imports: set[str]
+    reads: tuple[str, ...]
+
+
+@cache
+def _module(source, package):
+    """Parse a module, once for all chapters and sources that it is of."""
+    tree = ast.parse(source)
+    reads = next((ast.literal_eval(n.value) for n in tree.body if _names_reads(n)), ())
+    return _Module(ascii(skeleton(tree)), imported(tree, package), reads)
+
+
+def _names_reads(node):
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "READS"
+
+
+def _modules(names, folder):
+    """Return {name: _Module} of modules and what they import, or raise ValueError for none."""
+    for name in names:
         if _file(name, folder) is None:
             raise ValueError(f"no module {name} in {folder}")
-    trees, pending = {}, [*modules]
+    found, pending = {}, [*names]
     while pending:
         name = pending.pop()
         file = _file(name, folder)
-        if name not in trees and file is not None:
-            trees[name] = ast.parse(file.read_text(encoding="utf-8"), str(file))
-            pending += [other for other in imported(trees[name], folder.name) if _followed(other)]
-    return dict(sorted(trees.items()))
-
-
-def _reads(tree):
-    """Return what READS of a module names, or nothing."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "READS":
-            return ast.literal_eval(node.value)
-    return ()
+        if name not in found and file is not None:
+            found[name] = _module(file.read_text(encoding="utf-8"), folder.name)
+            pending += [other for other in found[name].imports if _followed(other)]
+    return dict(sorted(found.items()))
 
 
 def _file(name, folder):
@@ -131,4 +146,8 @@ def skeleton(node):
 
 def digest(structure) -> str:
     """Return the sha256 hex of nested lists and strings."""
-    return hashlib.sha256(ascii(structure).encode()).hexdigest()
+    return _hashed(ascii(structure))
+
+
+def _hashed(text):
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -39,7 +39,8 @@ def before():
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of lib, to be edited."""
+    """A copy of lib, to be edited, beside the data that chapters read."""
+    (tmp_path / "data").symlink_to(ROOT / "data")
     return shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__py*"))
 
 
