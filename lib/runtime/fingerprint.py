@@ -28,8 +28,7 @@ def code(*modules: str, folder: Path = HERE) -> str:
     they are named here. Imports are followed in the source text, nothing is imported. folder: the
     package's. Raises ValueError for a module that is not there.
     """
-    parts = [f"({name!a}, {it.skeleton})" for name, it in _modules(modules, folder).items()]
-    return _hashed(f"[{', '.join(parts)}]")
+    return _code(_modules(modules, folder))
 
 
 def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
@@ -46,11 +45,12 @@ def notebook(nb: nbformat.NotebookNode, folder: Path = HERE) -> str:
             modules |= imported(tree, folder.name)
             # A last semicolon hides a cell's value, and the tree does not tell.
             cells.append((skeleton(tree.body), cell.source.rstrip().endswith(";")))
-    followed = sorted(name for name in modules if _followed(name) and _file(name, folder))
-    patterns = {pattern for it in _modules(followed, folder).values() for pattern in it.reads}
+    followed = [name for name in modules if _followed(name) and _file(name, folder)]
+    reached = _modules(followed, folder)
+    patterns = {pattern for it in reached.values() for pattern in it.reads}
     files = sorted({file for p in patterns for file in (folder.parent / "data").glob(p)})
     read = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
-    return digest([cells, code(*followed, folder=folder), read])
+    return digest([cells, _code(reached), read])
 
 
 class _Module(NamedTuple):
@@ -67,6 +67,12 @@ def _module(source, package):
     tree = ast.parse(source)
     reads = next((ast.literal_eval(n.value) for n in tree.body if _names_reads(n)), ())
     return _Module(ascii(skeleton(tree)), imported(tree, package), reads)
+
+
+def _code(modules):
+    """Return the sha256 hex of modules, as of `_modules`."""
+    parts = [f"({name!a}, {it.skeleton})" for name, it in modules.items()]
+    return _hashed(f"[{', '.join(parts)}]")
 
 
 def _names_reads(node):
