@@ -14,34 +14,32 @@ def overview(
     claims: Mapping[str, str],
     paper: Mapping[str, tuple[float, float, float]],
     judged: Mapping[str, pd.DataFrame],
-    controls: Mapping[str, Mapping[str, tuple[str, Effect]]],
+    controls: Mapping[str, Mapping[str, Mapping[str, Effect]]],
 ) -> list[tuple[str, ...]]:
     """Return the rows of the table, headings first, for `lib.figures.sentences.say_table`.
 
     claims: what to call each, by name. paper: (mean, low, high) by claim. judged: by world, as of
-    `lib.studies.claims.judge`. controls: by world and claim, the control's name and the effect.
-    What was not run says so.
+    `lib.studies.claims.judge`. controls: by world and claim, the effects by what they are held
+    against. What was not run says so.
     """
     rows = [("claim", "the paper", *judged)]
     for name, called in claims.items():
         own = f"{Estimate(*paper[name]):short}" if name in paper else "no number"
-        cells = [_cell(judged[w], controls[w].get(name), name) for w in judged]
+        cells = [_cell(judged[w], controls[w].get(name, {}), name) for w in judged]
         rows.append((called, own, *cells))
     return rows
 
 
-def _cell(judged, control, name):
-    """Say an effect, its seeds, its verdict and its control."""
+def _cell(judged, controls, name):
+    """Say an effect, its seeds, its verdict and its controls."""
     found = judged[judged["claim"] == name]
     if found.empty:
         return NOT_RUN
     row = found.iloc[0]
     above = f"{row.positive} of {row.seeds} seeds above 0"
     text = f"**{row.verdict}**, {Estimate(row['mean'], row.low, row.high):short}, {above}"
-    if control:
-        called, effect = control
-        text += f"; {called}: {estimate(effect):short}"
-    return text
+    against = (f"{called}: {estimate(effect):short}" for called, effect in controls.items())
+    return "; ".join([text, *against])
 
 
 def estimate(effect: Effect) -> Estimate:

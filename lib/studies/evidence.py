@@ -13,15 +13,9 @@ from pathlib import Path
 import click
 
 from lib.runtime import command_line, files, provenance
-from lib.studies.measurements import (
-    ASKED,
-    MEASUREMENTS,
-    NOT_LEARNED,
-    OF_LEARNED,
-    Study,
-    drawn,
-    photographs,
-)
+from lib.studies import protocols, study
+from lib.studies.measurements import MEASUREMENTS, OF_LEARNED
+from lib.studies.study import Study
 
 RESULTS = files.DATA / "results"
 KEPT = files.DATA / "cache" / "evidence"
@@ -29,12 +23,12 @@ NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class",
 
 
 def write(study: Study, name: str) -> Path:
-    """Measure, and write the table: data/results/WORLD_NAME.csv; return its path.
+    """Measure, and write the table: data/results/PROTOCOL_NAME.csv; return its path.
 
     What is measured is kept in data/cache/evidence until then.
     """
     KEPT.mkdir(parents=True, exist_ok=True)
-    kept = KEPT / f"{study.world}_{name}.jsonl"
+    kept = KEPT / f"{study.protocol.name}_{name}.jsonl"
     ladder = replace(study.ladder, rows_file=str(kept))
     start = time.perf_counter()
     rows = MEASUREMENTS[name](replace(study, ladder=ladder))
@@ -42,7 +36,7 @@ def write(study: Study, name: str) -> Path:
     rows = rows.drop(columns=[c for c in NOT_WRITTEN if c in rows]).assign(
         constraint=rows["constraint"].map(lambda constraint: constraint.text)
     )
-    path = RESULTS / f"{study.world}_{name}.csv"
+    path = RESULTS / f"{study.protocol.name}_{name}.csv"
     files.replace(path, rows.to_csv(index=False, float_format="%.5g"))
     click.echo(f"{len(rows):,} rows in {seconds:.0f} s: {path}")
     root = files.DATA.parent
@@ -52,29 +46,29 @@ def write(study: Study, name: str) -> Path:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("world", type=click.Choice(list(ASKED)))
+@click.argument("protocol")
 @click.argument("targets", nargs=-1)
-@click.option(
-    "--learned", default="", help="The folder of what the sources learned, for shape and cues."
-)
+@click.option("--learned", default="", help="The folder of what the sources learn.")
 @click.option("--only", type=click.Choice(list(MEASUREMENTS)), multiple=True, help="What alone.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 def command(
-    world: str, targets: Sequence[str], learned: str, only: Sequence[str], device: str
+    protocol: str, targets: Sequence[str], learned: str, only: Sequence[str], device: str
 ) -> None:
     """Measure anew what the claims of data/claims.yaml are judged by.
 
-    WORLD is photographs, whose TARGETS are image folders named as in data/claims.yaml, or
-    microcosm, whose targets come with the book. What was stopped goes on where it ended.
+    PROTOCOL is one of data/studies: photographs or resnet18, whose TARGETS are image folders
+    named as in data/claims.yaml, or microcosm, whose targets come with the book; or a file of the
+    same kind. What was stopped goes on where it ended.
     """
-    if world == "microcosm" and targets:
-        raise ValueError("the targets of the microcosm come with the book; name none")
-    study = drawn(device) if world == "microcosm" else photographs(targets, learned, device)
-    wanted = only or ASKED[world]
-    if OF_LEARNED & {*wanted} and study.learned is None:
-        raise ValueError(NOT_LEARNED)  # before the others are measured, not after
+    asked = protocols.read(protocol)
+    wanted = only or asked.measure
+    if unknown := [name for name in wanted if name not in MEASUREMENTS]:
+        raise ValueError(f"there is no table {unknown[0]!r}; allowed are {', '.join(MEASUREMENTS)}")
+    begun = study.begin(asked, targets, learned, device)
+    if OF_LEARNED & {*wanted}:
+        begun.own()  # or an error, before the others are measured and not after
     for name in wanted:
-        write(study, name)
+        write(begun, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

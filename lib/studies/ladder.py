@@ -73,14 +73,15 @@ class Ladder:
         """Make the ladder that a chapter's parameters ask for.
 
         given: the parameters by name: l2, linf, seeds, source_epochs, attack_steps, device and,
-        where it has them, more_sources, checkpoints, rows_file, cluster and those of
-        `lib.studies.making.NOTED`. train, test: what the sources learn, as in
-        `lib.studies.pretrained.source`, or None for the images of source_data; where that is
-        "photographs", no source is trained: those that come with the book are taken, as of
-        `lib.zoo.shipped`. under: constraints, or None for those of l2, linf and more_sources, or
-        for the networks that checkpoints names, which then take their place; several files of one
-        constraint are its seeds. seeds: training seeds, or None for as many as given says.
-        controls: whether to add untrained networks, of the natural one's architecture.
+        where it has them, more_sources, checkpoints, rows_file, cluster, recipe, which is further
+        settings of `lib.studies.pretrained.Training`, and those of `lib.studies.making.NOTED`.
+        train, test: what the sources learn, as in `lib.studies.pretrained.source`, or None for the
+        images of source_data; where that is "photographs", no source is trained: those that come
+        with the book are taken, as of `lib.zoo.shipped`. under: constraints, or None for those of
+        l2, linf and more_sources, or for the networks that checkpoints names, which then take their
+        place; several files of one constraint are its seeds. seeds: training seeds, or None for as
+        many as given says. controls: whether to add untrained networks, of the natural one's
+        architecture.
 
         Raises ValueError where checkpoints has no natural network, no other, or not equally many
         of each, or stands beside more_sources, and as `pretrained.source`,

@@ -105,6 +105,7 @@ def _shipped(keys, device):
 def _trained(given, train, test, keys, device):
     """Return {(constraint, seed): (network, record)} of sources, from the cache or trained."""
     how = {"epochs": given["source_epochs"], "attack_steps": given["attack_steps"]}
+    how |= given.get("recipe", {})
     shared = {"train": train, "test": test, "device": str(device), **how}
     calls = [{**shared, "constraint": constraint, "seed": seed} for constraint, seed in keys]
     if not given.get("cluster"):
@@ -150,6 +151,7 @@ def _untrained(records, train, device):
     made = {}
     for (constraint, seed), record in records.items():
         if constraint == NATURAL:
-            how = {"seed": seed, "arch": record.get("arch", "small_resnet"), "device": device}
-            made[UNTRAINED, seed] = pretrained.untrained(train, **how)
+            built = {"arch": "small_resnet", **record.get("parameters", record)}
+            how = {name: built[name] for name in ("arch", "width") if name in built}
+            made[UNTRAINED, seed] = pretrained.untrained(train, seed=seed, device=device, **how)
     return made

@@ -9,10 +9,10 @@ from lib.runtime.files import DATA
 from lib.zoo import shipped
 
 RESULTS = DATA / "results"
-READS = (
-    "paper*.csv", "imagenet.csv", "results/photographs_*.csv", "results/microcosm_*.csv",
-)  # fmt: skip
+READS = ("paper*.csv", "imagenet.csv", "results/*_*.csv")
 """What makes a chapter stale that shows it, below data."""
+WORLDS = ("photographs", "microcosm")
+"""The protocols whose tables come with the book."""
 TITLES = {
     "cifar10": "CIFAR-10",
     "clothing": "Clothing",
@@ -44,6 +44,12 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
 def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
     """Tell whether there is such a table."""
     return _path(world, name, folder).exists()
+
+
+def worlds(folder: str | Path = RESULTS) -> list[str]:
+    """List the protocols of which tables lie in a folder, photographs and the microcosm first."""
+    there = {path.stem.split("_")[0] for path in Path(folder).glob("*_heads.csv")}
+    return [*WORLDS, *sorted(there - {*WORLDS})]
 
 
 def _path(world, name, folder):

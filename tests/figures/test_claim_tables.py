@@ -31,8 +31,8 @@ def table():
         "microcosm": claims.judge({"shape": crossed(-9)}),
     }
     controls = {
-        "photographs": {"better": ("random weights", crossed(12))},
-        "microcosm": {"better": ("not said, since it was not run", crossed(1))},
+        "photographs": {"better": {"random weights": crossed(12), "noise": crossed(3)}},
+        "microcosm": {"better": {"not said, since it was not run": crossed(1)}},
     }
     rows = claim_tables.overview(called, paper, judged, controls)
     return rows, judged, controls
@@ -53,15 +53,16 @@ def test_what_the_paper_has_no_number_of_and_what_was_not_run_says_so(table):
     assert missing == ["not run"] * 3 == [claim_tables.NOT_RUN] * 3
 
 
-def test_a_cell_says_verdict_interval_seeds_and_control(table):
+def test_a_cell_says_verdict_interval_seeds_and_controls(table):
     (_, better, few, shape), judged, controls = table
     of_better = judged["photographs"].set_index("claim").loc["better"]
     low, high = of_better["low"], of_better["high"]
-    other = controls["photographs"]["better"][1]
-    least, most = other.interval()
+    against = controls["photographs"]["better"]
+    (least, most), (low_noise, high_noise) = (e.interval() for e in against.values())
     assert better[2] == (
         f"**higher**, +6.0 [{low:+.1f}, {high:+.1f}], 6 of 6 seeds above 0; "
-        f"random weights: +12.0 [{least:+.1f}, {most:+.1f}]"
+        f"random weights: +12.0 [{least:+.1f}, {most:+.1f}]; "
+        f"noise: +3.0 [{low_noise:+.1f}, {high_noise:+.1f}]"
     )
     assert few[2].startswith("**equivalent**, +0.0 [") and ";" not in few[2]
     assert shape[3].startswith("**lower**, -9.0 [") and "0 of 6 seeds above 0" in shape[3]

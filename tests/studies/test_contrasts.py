@@ -7,38 +7,12 @@ from statistics import mean
 import numpy as np
 import pandas as pd
 import pytest
+from paired_rows import OTHER, ROBUST, SEEDS, doublings, made
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.runtime.files import DATA
-from lib.stats import interval
-from lib.studies import contrasts
+from lib.studies import breakdowns, contrasts
 from lib.studies.measured import TITLES
-
-ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
-SEEDS, SIZES = (0, 1, 2), {"a": (100, 200, 400), "b": (100, 200)}
-
-
-def made(gain, *, value="clean_accuracy", sizes=SIZES, subsets=2, seeds=SEEDS, **columns):
-    """Make rows of natural and robust sources: what the robust one gains, in points, is known.
-
-    gain: function of target, seed, N and subset. The base differs by all of them, and pairs away.
-    """
-    rows = []
-    for target, seed, i in np.ndindex(len(sizes), len(seeds), subsets):
-        name = list(sizes)[target]
-        for n in sizes[name]:
-            base = 0.3 + 0.02 * target + 0.03 * seed + 0.01 * i + 0.04 * math.log2(n / 100)
-            cell = {"target": name, "source_seed": seeds[seed], "n_train": n, **columns}
-            cell["subset_seed"] = 1000 * seeds[seed] + i
-            more = gain(name, seeds[seed], n, i) / 100
-            rows.append({"constraint": NATURAL, **cell, value: base})
-            rows.append({"constraint": ROBUST, **cell, value: base + more})
-    return pd.DataFrame(rows).sample(frac=1, random_state=0)  # the order says nothing
-
-
-def doublings(n):
-    return math.log2(n / 100)
-
 
 # Pairs.
 
@@ -112,14 +86,14 @@ def test_faster_is_the_area_and_the_head_start_what_is_left_of_it():
     assert early.se == pytest.approx(0, abs=1e-9)
 
 
-def test_any_depth_is_the_slope_by_block_where_everything_is_all_five():
-    def at(depth, blocks):
+def test_any_depth_is_the_slope_by_block():
+    def at(blocks):
         def gain(t, s, n, i):
             return 8 - 0.5 * blocks + (s - 1) * blocks + doublings(n)
 
-        return made(gain, subsets=1, unfrozen_blocks=depth)
+        return made(gain, subsets=1, unfrozen_blocks=blocks)
 
-    rows = pd.concat([at(0, 0), at(1, 1), at(2, 2), at(-1, 5)])
+    rows = pd.concat([at(blocks) for blocks in (0, 1, 2, 5)])
     found = contrasts.any_depth(rows, ROBUST)
     assert found.mean == pytest.approx(-0.5)
     assert found.spread["seed"] == pytest.approx(1)
@@ -194,90 +168,6 @@ def test_a_seed_that_a_target_lacks_is_named():
     lacking = rows[(rows["target"] != "b") | (rows["source_seed"] != 2)]
     with pytest.raises(ValueError, match="no number for target b and source_seed 2"):
         contrasts.better(lacking, ROBUST)
-
-
-# By size, target and resolution.
-
-
-def test_sizes_that_some_targets_lack_are_left_out():
-    found = contrasts.by_size(made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s), ROBUST)
-    assert list(found) == [100, 200] and all(type(n) is int for n in found)
-    assert [e.mean for e in found.values()] == pytest.approx([2, 3])
-    assert {(e.targets, e.seeds) for e in found.values()} == {(2, 3)}
-
-
-def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
-    own = {0: 1.0, 1: 3.0, 2: 2.0}
-    rows = made(lambda t, s, n, i: own[s] * (1 if t == "a" else -1) + (2 * i - 1))
-    found = contrasts.by_target(rows, ROBUST, "n_train")
-    places = set(found[["target", "n_train"]].itertuples(index=False, name=None))
-    assert places == {(t, n) for t, sizes in SIZES.items() for n in sizes}
-    assert len(found) == 5
-    for row in found.itertuples():
-        sign = 1 if row.target == "a" else -1
-        assert row.seeds == pytest.approx([sign * gain for gain in own.values()])
-        assert (row.mean, row.low, row.high) == pytest.approx(interval(row.seeds))
-    plain = contrasts.by_target(rows, ROBUST).set_index("target")["mean"]
-    assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
-
-
-def test_resolution_is_the_change_by_halving():
-    slopes = {"a": 3, "b": 1}
-    rows = pd.concat(
-        made(lambda t, s, n, i, h=h: -4 + (slopes[t] + s - 1) * h, resolution=32 // 2**h)
-        for h in (0, 1, 2)
-    )
-    assert contrasts.resolution(rows, ROBUST).mean == pytest.approx(2)
-    assert contrasts.resolution_by_target(rows, ROBUST) == pytest.approx(slopes)
-
-
-# Descriptions.
-
-
-def test_shifts_are_what_a_version_adds_to_the_difference():
-    usual = made(lambda t, s, n, i: 1 + s).assign(version="as it is")
-    flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
-    found = contrasts.shifts(pd.concat([flat, usual]), ROBUST, "as it is").set_index("target")
-    assert set(found["version"]) == {"flat"}  # and the seeds add 0, 1, 2
-    assert found["mean"].to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
-    for target, centre in (("a", 4), ("b", 6)):
-        expected = interval([centre - 1, centre, centre + 1])
-        assert found.loc[target, ["mean", "low", "high"]].tolist() == pytest.approx(expected)
-
-
-def test_the_interquartile_mean_is_that_of_the_middle_half():
-    gains = iter([-90, 0, 1, 2, 3, 4, 5, 700])
-    rows = made(lambda *_: next(gains), sizes={"a": (100, 200)}, seeds=(0, 1))
-    assert contrasts.interquartile(rows, ROBUST) == pytest.approx(mean([1, 2, 3, 4]))
-
-
-def test_the_probability_of_improvement_by_hand():
-    def of(target, natural, robust):
-        sides = ((NATURAL, natural), (ROBUST, robust), (OTHER, [9, 9]))
-        return [
-            {"target": target, "n_train": 20, "constraint": name, "clean_accuracy": value}
-            for name, values in sides
-            for value in values
-        ]
-
-    # Of a the robust wins 3 of 4 pairs; of b 1 of 6, and 2 are ties.
-    rows = pd.DataFrame(of("a", [1, 3], [2, 4]) + of("b", [2, 5, 5], [2, 3]))
-    assert contrasts.improvement(rows, ROBUST) == pytest.approx((3 / 4 + 1.5 / 6) / 2)
-    assert contrasts.improvement(rows, NATURAL, ROBUST) == pytest.approx((1 / 4 + 4.5 / 6) / 2)
-
-
-def test_hidden_shares_are_means_in_percent():
-    rows = pd.DataFrame(
-        {"labels": labels, "constraint": name, "source_seed": s, "subset_seed": 0}
-        | {"match": 0.5 + 0.1 * s, "three_of_five": 0.4, "chance": 0.1, "clean_accuracy": clean}
-        for labels, clean in (("true", 0.9), ("random", 0.5))
-        for name in (NATURAL, ROBUST)
-        for s in (0, 1)
-    )
-    found = contrasts.hidden_shares(rows)
-    assert list(found) == ["first image", "three of five", "chance", "groups told apart"]
-    assert list(found.index) == [(t, c) for t in ("true", "random") for c in (NATURAL, ROBUST)]
-    assert found.loc[("true", ROBUST)].tolist() == pytest.approx([55, 40, 10, 90])
 
 
 # What the paper printed, from its table by another way.
@@ -369,10 +259,11 @@ def test_of_a_folder_only_what_is_there_is_given(tmp_path):
     assert effects["better"].mean == pytest.approx(contrasts.better(heads, ROBUST).mean)
     assert effects["most_with_few"].mean == pytest.approx(-1)
     assert contrasts.controls("microcosm", tmp_path) == {}  # without a control's rows
-    write(tmp_path, "heads", with_control(heads, UNTRAINED, 10))
-    (name, control), *others = contrasts.controls("microcosm", tmp_path).values()
-    assert name == "random weights" and not others
-    assert control.mean == pytest.approx(effects["better"].mean + 10)
+    noisy = with_control(heads, Constraint("noise", 0.08), 4)
+    write(tmp_path, "heads", pd.concat([with_control(heads, UNTRAINED, 10), noisy[len(heads) :]]))
+    (found,) = contrasts.controls("microcosm", tmp_path).values()
+    means = {name: control.mean - effects["better"].mean for name, control in found.items()}
+    assert means == pytest.approx({"random weights": 10, "trained with noise": 4})
     assert contrasts.effects("photographs", tmp_path) == {}
 
 
@@ -394,17 +285,17 @@ def test_each_claim_is_judged_by_a_table_of_its_own(tmp_path):
     expected = {"faster": 6, "any_depth": -1, "shape": 11, "influence": 3}
     assert means == pytest.approx(expected)
     controls = contrasts.controls("microcosm", tmp_path)
-    assert {name: called for name, (called, _) in controls.items()} == {
-        "faster": "without the lead at the end", "shape": "natural, textures mixed",
+    means = {(name, called): e.mean for name in controls for called, e in controls[name].items()}
+    expected = {
+        ("faster", "without the lead at the end"): 4, ("shape", "natural, textures mixed"): 11,
     }  # fmt: skip
-    assert controls["faster"][1].mean == pytest.approx(4)
-    assert controls["shape"][1].mean == pytest.approx(11)
+    assert means == pytest.approx(expected)
 
 
 def test_targets_have_their_titles(tmp_path):
     rows = made(lambda *_: 1, sizes={"gtsrb": (100,), "digits": (100,)})
     write(tmp_path, "heads", rows)
-    found = contrasts.by_target(contrasts.evidence("microcosm", "heads", tmp_path), ROBUST)
+    found = breakdowns.by_target(contrasts.evidence("microcosm", "heads", tmp_path), ROBUST)
     assert set(found["target"]) == {TITLES["gtsrb"], "digits"}
 
 
@@ -412,10 +303,3 @@ def test_the_rung_of_the_photographs_is_chosen_and_that_of_the_microcosm_fixed(m
     monkeypatch.setattr(contrasts, "rung", lambda: OTHER)
     assert contrasts.robust("photographs") == OTHER
     assert contrasts.robust("microcosm") == Constraint("l2", 0.25)
-
-
-def test_a_target_turns_where_its_ends_lie_on_either_side_of_zero():
-    rows = [("up", 32, -1.0), ("up", 8, 2.0), ("down", 8, -1.0), ("down", 32, 1.0)]
-    rows += [("above", 8, 2.0), ("above", 32, 1.0)]
-    at = pd.DataFrame(rows, columns=["target", "resolution", "mean"])
-    assert contrasts.turned(at) == ["up"]

@@ -15,14 +15,28 @@ from lib.images import Images
 from lib.networks import choose_device
 from lib.runtime import files, provenance
 from lib.runtime import rows as kept
-from lib.studies import contrasts, evidence, linear_probe, measured, measurements, pretrained
+from lib.studies import (
+    contrasts,
+    evidence,
+    linear_probe,
+    measured,
+    measurements,
+    pretrained,
+    protocols,
+)
+from lib.studies import study as studies
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.ladder import Ladder
 from lib.studies.linear_probe import probes
-from lib.studies.measurements import Study
+from lib.studies.protocols import Protocol
+from lib.studies.study import Study
 from lib.zoo import models, shipped
 
+PROTOCOL = Protocol(
+    "microcosm", {"source_data": "microcosm"}, "all", ("heads",),
+    sizes=(10, 20, 40), curve_sizes=(20,), depths=(0, -1), depth_sizes=(10, 40),
+)  # fmt: skip
 ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
 code_of = cache(kept._code)  # a fifth of a second for each call otherwise
 
@@ -37,9 +51,6 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "KEPT", tmp_path / "data" / "cache" / "evidence")
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     evidence.RESULTS.mkdir(parents=True)
-    for name, sizes in (("SIZES", (10, 20, 40)), ("FEW", (20,)), ("MANY", (10, 40))):
-        monkeypatch.setattr(measurements, name, dict.fromkeys(evidence.ASKED, sizes))
-    monkeypatch.setattr(measurements, "DEPTHS", (0, -1))
     monkeypatch.setattr(measurements, "PIXELS", (4, 8))
     monkeypatch.setattr(measurements, "SOME", (10, 40))
     monkeypatch.setattr(measurements, "HIDDEN_N", 12)
@@ -82,7 +93,7 @@ def study():
         for i, c in enumerate((NATURAL, ROBUST, OTHER))
         for seed in networks.seeds
     }
-    return Study("microcosm", networks, targets, learned, known)
+    return Study(PROTOCOL, networks, targets, learned, known)
 
 
 def photographs(monkeypatch):
@@ -92,7 +103,8 @@ def photographs(monkeypatch):
     y = torch.arange(30) % 10
     pair = [Images(microcosm.draw(30, s, shape=y, size=8).x, y, names) for s in (0, 1)]
     learned = microcosm.draw(20, 4, size=8)
-    return Study("photographs", ladder(NATURAL, ROBUST, UNTRAINED), {"cifar10": pair}, learned, {})
+    protocol = replace(PROTOCOL, name="photographs", sources={"source_data": "photographs"})
+    return Study(protocol, ladder(NATURAL, ROBUST, UNTRAINED), {"cifar10": pair}, learned, {})
 
 
 # What is whole.
@@ -196,7 +208,7 @@ FIXED = {
     "curves": rules()["claims"]["faster"]["sizes"],
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
-BOOK = [(w, name) for w in evidence.ASKED for name in evidence.ASKED[w]]
+BOOK = [(world, name) for world in measured.WORLDS for name in protocols.read(world).measure]
 
 
 @pytest.mark.parametrize(("world", "name"), BOOK, ids=lambda part: part)
@@ -288,8 +300,9 @@ def test_curves_have_an_area_and_depths_every_depth(study):
     assert set(curves["unfrozen_blocks"]) == {1}
     depths = measurements.depths(study)
     assert not faults(depths, "depths", ROBUST)
-    places = {("digits", n, d) for n in (10, 40) for d in (0, -1)}
-    places |= {("faces", 10, d) for d in (0, -1)}
+    blocks = len(models.build("small_resnet", 10).blocks)
+    places = {("digits", n, d) for n in (10, 40) for d in (0, blocks)}
+    places |= {("faces", 10, d) for d in (0, blocks)}
     assert keys(depths, "target", "n_train", "unfrozen_blocks") == places
     for rows in (curves, depths):
         assert set(rows["constraint"]) == {NATURAL, ROBUST, UNTRAINED}
@@ -301,7 +314,7 @@ def test_shape_is_asked_of_what_has_learned(study):
     assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER}
     assert (rows["conflicts"] == 30).all() and len(rows) == 6
     assert rows["decided_of_all"].between(0, 1).all()
-    with pytest.raises(ValueError, match="shape and cues are asked of what the sources learned"):
+    with pytest.raises(ValueError, match="what the sources learn is asked for"):
         measurements.shape(replace(study, learned=None))
 
 
@@ -343,15 +356,16 @@ def test_hidden_classes_are_of_true_and_of_random_groups(monkeypatch):
 
 def test_the_sources_of_the_microcosm_are_those_of_the_chapters(monkeypatch):
     small = {"n_source": 40, "source_epochs": 1, "seeds": 1, "l2": [0.25], "linf": []}
-    monkeypatch.setattr(measurements, "MICROCOSM", measurements.MICROCOSM | small)
-    monkeypatch.setattr(measurements.datasets, "named", lambda text: {"digits": text})
+    protocol = protocols.read("microcosm")
+    protocol = replace(protocol, sources={**protocol.sources, **small})
+    monkeypatch.setattr(studies.datasets, "named", lambda text: {"digits": text})
     few, test = microcosm.draw(40, 0), microcosm.draw(20, 1)
     monkeypatch.setattr(
-        measurements.datasets,
+        studies.datasets,
         "load",
         lambda _, split="train", n=None, **__: test if n is None else few,
     )
-    drawn = measurements.drawn("cpu")
+    drawn = studies.begin(protocol, device="cpu")
     assert drawn.ladder.names == [NATURAL, ROBUST, MIXED_TEXTURES, UNTRAINED]
     assert drawn.learned is test and drawn.robust == ROBUST
     assert drawn.main.names == [NATURAL, ROBUST, UNTRAINED]
@@ -392,8 +406,9 @@ def test_hidden_classes_can_be_read_and_judged(monkeypatch):
         measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
     )
     assert set(contrasts.effects("photographs", evidence.RESULTS)) == {"influence"}
-    (name, _) = contrasts.controls("photographs", evidence.RESULTS)["influence"]
-    assert name == "random weights"
+    assert list(contrasts.controls("photographs", evidence.RESULTS)["influence"]) == [
+        "random weights"
+    ]
 
 
 def fits(monkeypatch, stop=None):
@@ -418,8 +433,8 @@ def test_what_is_written_is_not_measured_again(study, monkeypatch):
     evidence.write(study, "heads")
     assert path.read_bytes() == first and len(counted) == 80
     path.unlink()
-    monkeypatch.setattr(measurements, "SIZES", {"microcosm": (10, 15, 20, 40)})
-    evidence.write(study, "heads")
+    protocol = replace(PROTOCOL, sizes=(10, 15, 20, 40))
+    evidence.write(replace(study, protocol=protocol), "heads")
     assert counted[80:] == [15] * 32
     assert len(pd.read_csv(path)) == 80 + 32
 
@@ -477,7 +492,8 @@ def sources(tmp_path, monkeypatch, empty_downloads):
 
 
 def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch):
-    monkeypatch.setattr(measurements, "SIZES", {"photographs": (2, 4, 100)})
+    plain = protocols.read("photographs")
+    monkeypatch.setattr(protocols, "read", lambda _: replace(plain, sizes=(2, 4, 100)))
     targets = [folders[name] for name in reversed(rules()["targets"])]
     code, said, _ = run(capsys, "photographs", *targets, "--only", "heads", "--device", "cpu")
     assert code == 0 and said.startswith("168 rows in ")
@@ -494,7 +510,7 @@ def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch)
 
 
 def test_where_it_is_computed_is_found_out_before(folders, sources):
-    study = measurements.photographs([str(folders[name]) for name in ALL])
+    study = studies.begin(protocols.read("photographs"), [str(folders[name]) for name in ALL])
     assert study.ladder.device == choose_device("auto") and study.learned is None
     devices = {next(m.parameters()).device.type for m in study.ladder.networks.values()}
     assert devices == {choose_device("auto").type}
@@ -510,13 +526,18 @@ ALL = rules()["targets"]
         (["photographs", *ALL[1:]], f"error: the targets lack {ALL[0]}; give a folder of each"),
         (
             ["photographs", *ALL, "--only", "shape", "--device", "cpu"],
-            "error: shape and cues are asked of what the sources learned; give its folder as --le",
+            "error: what the sources learn is asked for; give its folder as --learned",
         ),
-        (["microcosm", ALL[0]], "error: the targets of the microcosm come with the book; name no"),
+        (["microcosm", ALL[0]], "error: the targets of microcosm come with the book; name none"),
         (["photographs", *ALL, "--device", "abacus"], "error: device is 'abacus'; allowed are"),
-        (["drawings"], "error: Invalid value for '{photographs|microcosm}'"),
+        (
+            ["drawings"],
+            "error: there is no protocol 'drawings'; allowed are microcosm",
+        ),
+        (["microcosm", "--learned", "x"], "error: the sources of microcosm learn microcosm; leave"),
+        (["resnet18", *ALL], "error: what the sources learn is asked for; give its folder as"),
         (["microcosm", "--only", "hands"], "error: Invalid value for '--only'"),
-        ([], "error: Missing argument '{photographs|microcosm}'"),
+        ([], "error: Missing argument 'PROTOCOL'"),
     ],
 )
 def test_what_is_wrong_is_one_line(folders, sources, capsys, arguments, said):
@@ -527,6 +548,48 @@ def test_what_is_wrong_is_one_line(folders, sources, capsys, arguments, said):
 
 
 def test_hidden_classes_of_targets_that_have_none_are_one_line(study, capsys, monkeypatch):
-    monkeypatch.setattr(evidence, "drawn", lambda device: study)
+    monkeypatch.setattr(studies, "begin", lambda *_: study)
     code, out, error = run(capsys, "microcosm", "--only", "hidden")
     assert code == 1 and len(error.splitlines()) == 1 and "cifar10" in error and out == ""
+
+
+TINY = """
+sources:
+  n_source: 0
+  source_epochs: 1
+  attack_steps: 1
+  l2: [0.25]
+  linf: []
+  more_sources: noise 0.1
+  seeds: 2
+  recipe: {width: 2, batch_size: 8, flips: true}
+targets: [cifar10, mnist]
+measure: [heads, depths]
+sizes: [2, 0, 100]
+depths: [0, -1]
+depth_sizes: [4]
+"""
+
+
+def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
+    folders, sources, tmp_path, capsys
+):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    arguments = [file, folders["cifar10"], folders["mnist"], "--learned", folders["learned"]]
+    code, said, error = run(capsys, *arguments, "--device", "cpu")
+    assert code == 0, error
+    assert len(said.splitlines()) == 2
+    heads, depths = (measured.evidence("tiny", n, evidence.RESULTS) for n in ("heads", "depths"))
+    assert measured.worlds(evidence.RESULTS) == ["photographs", "microcosm", "tiny"]
+    for name, rows in (("heads", heads), ("depths", depths)):
+        assert not faults(rows, name, ROBUST)
+        assert set(rows["target"]) == {"CIFAR-10", "MNIST"}
+    noise = Constraint("noise", 0.1)
+    assert set(heads["constraint"]) == {NATURAL, ROBUST, noise, UNTRAINED}
+    assert set(heads["n_train"]) == {2, 6}  # 0 is all six
+    assert set(depths["unfrozen_blocks"]) == {0, 5} and set(depths["n_train"]) == {4}
+    effects = contrasts.effects("tiny", evidence.RESULTS)
+    assert set(effects) == {"better", "most_with_few", "any_depth"}
+    controls = contrasts.controls("tiny", evidence.RESULTS)["better"]
+    assert list(controls) == ["random weights", "trained with noise"]

@@ -1,0 +1,125 @@
+"""What lies beneath a contrast: the differences by size, by target and by how it is shown."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import trim_mean
+
+from lib.constraint import NATURAL, Constraint
+from lib.random_effects import Effect, effect, slope
+from lib.studies.contrasts import CELL, gap
+
+
+def by_size(rows: pd.DataFrame, first: Constraint) -> dict[int, Effect]:
+    """Return robust − natural of heads for each size that every target has, in points."""
+    pairs = gap(rows, "clean_accuracy", first)
+    known = pairs.groupby("n_train")["target"].nunique()
+    full = known.index[known == pairs["target"].nunique()]
+    return {int(n): effect(pairs[pairs["n_train"] == n], "gap") for n in full}
+
+
+def by_target(rows: pd.DataFrame, first: Constraint, *by: str) -> pd.DataFrame:
+    """Return the differences to natural by target and further columns, and each seed's own.
+
+    Returns a row for each: target, the columns, mean, low and high (95 %, over seeds), in points,
+    and seeds, a list of their means.
+    """
+    pairs = gap(rows, "clean_accuracy", first)
+    rows_of = []
+    for key, part in pairs.groupby(["target", *by], sort=False):
+        found = effect(part.assign(target="one"), "gap")
+        low, high = found.interval()
+        own = part.groupby("source_seed")["gap"].mean().tolist()
+        columns = dict(zip(["target", *by], key, strict=True))
+        rows_of.append({**columns, "mean": found.mean, "low": low, "high": high, "seeds": own})
+    return pd.DataFrame(rows_of)
+
+
+def resolution(rows: pd.DataFrame, first: Constraint) -> Effect:
+    """Return by how many points the difference to natural changes as the resolution is halved."""
+    return effect(_by_halving(rows, first), "slope")
+
+
+def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, float]:
+    """Return `resolution` of each target, mean over the seeds."""
+    found = _by_halving(rows, first).groupby("target", sort=False)["slope"].mean()
+    return {str(target): float(value) for target, value in found.items()}
+
+
+def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
+    """Return by how much robust − natural is higher in each other version of a target.
+
+    rows: of heads, with the column version. usual: the version that the others are compared with.
+
+    Returns a row for each target and version: target, version, mean, low and high (95 %, over
+    seeds), in points, mean over the sizes.
+    """
+    pairs = gap(rows, "clean_accuracy", first)
+    means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
+    more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("more")
+    found = []
+    for key, part in more.reset_index().groupby(["target", "version"], sort=False):
+        over_seeds = effect(part, "more")
+        found.append((*key, over_seeds.mean, *over_seeds.interval()))
+    return pd.DataFrame(found, columns=["target", "version", "mean", "low", "high"])
+
+
+def turned(at: pd.DataFrame) -> list[str]:
+    """List the targets whose mean is below 0 at the finest resolution, and above at the coarsest.
+
+    at: of `by_target`, by resolution.
+    """
+    ends = at.sort_values("resolution").groupby("target", sort=False)["mean"].agg(["first", "last"])
+    return [str(target) for target in ends.index[(ends["last"] < 0) & (ends["first"] > 0)]]
+
+
+def _by_halving(rows, first):
+    """Return slopes by target and seed, in points for each halving of the resolution."""
+    pairs = gap(rows, "clean_accuracy", first)
+    pairs["halvings"] = -np.log2(pairs["resolution"])
+    return slope(pairs, "gap", over="halvings")
+
+
+def hidden_shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return percent by what the head learned (true or random groups) and source.
+
+    rows: of `lib.studies.hidden_classes.hidden_matches`. Columns match, three of five, chance and
+    accuracy in telling the groups apart, mean over seeds and subsets.
+    """
+    columns = {"match": "first image", "three_of_five": "three of five", "chance": "chance"}
+    columns["clean_accuracy"] = "groups told apart"
+    found = 100 * rows.groupby(["labels", "constraint"], sort=False)[list(columns)].mean()
+    return found.rename(columns=columns).rename_axis(index=["labels", "source"])
+
+
+def shape_shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return percent by source: the shape bias of all conflicts, and what it rests on.
+
+    rows: of `lib.shape_bias.bias`. Mean over seeds: shape bias, share of the images decided for
+    either cue, and accuracy on what the shape and the texture were taken from.
+    """
+    columns = {"shape_bias_of_all": "shape bias", "decided_of_all": "decided for either"}
+    columns |= {"shape_known": "image of the phase", "texture_known": "image of the amplitude"}
+    found = 100 * rows.groupby("constraint", sort=False)[list(columns)].mean()
+    return found.rename(columns=columns).rename_axis(index="source")
+
+
+def interquartile(rows: pd.DataFrame, first: Constraint) -> float:
+    """Return the interquartile mean of the differences to natural, in points.
+
+    Over all targets, sizes and seeds: the mean of the middle half (Agarwal et al., 2021).
+    """
+    return float(trim_mean(gap(rows, "clean_accuracy", first)["gap"], 0.25))
+
+
+def improvement(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> float:
+    """Return the probability that the first source is the better on one more target, 0 to 1.
+
+    The share of all pairs of runs, whatever their seeds, ties counting half; mean over the targets
+    and sizes (Agarwal et al., 2021, section 4).
+    """
+    shares = []
+    for _, cell in rows.groupby(["target", "n_train"]):
+        sides = [cell.loc[cell["constraint"] == one, "clean_accuracy"] for one in (first, second)]
+        apart = sides[0].to_numpy()[:, None] - sides[1].to_numpy()
+        shares.append(((apart > 0) + (apart == 0) / 2).mean())
+    return float(np.mean(shares))

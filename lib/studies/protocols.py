@@ -1,0 +1,131 @@
+"""What a study measures, and of which sources: data/studies/NAME.yaml, or a file of one's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib.runtime import rules
+from lib.runtime.files import DATA
+from lib.studies.parameters import MANY, TABLE
+from lib.studies.pretrained import Training
+from lib.zoo import shipped
+
+FOLDER = DATA / "studies"
+BUNDLED = "all"
+"""As targets: those that come with the book."""
+NEEDED = ("n_source", "source_epochs", "attack_steps", "l2", "linf", "seeds")
+SOURCES = ("source_data", *NEEDED, "more_sources", "recipe")
+"""What says which sources are trained, and how: parameters of chapters, and a recipe."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a study is measured.
+
+    name: that of its file, with which the names of its tables begin. sources: parameters of
+    `lib.studies.Ladder.of`; where they name no source_data, the sources learn what the study is
+    given. targets: the folders it needs, or BUNDLED. measure: its tables, as of
+    `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all a target
+    has. curve_sizes, depth_sizes: of fine-tuned models whose learning curves, and whose blocks, are
+    looked at. depths: how many blocks these train besides the head; -1 is all.
+    """
+
+    name: str
+    sources: Mapping[str, Any]
+    targets: str | Sequence[str]
+    measure: Sequence[str]
+    sizes: Sequence[int] = ()
+    curve_sizes: Sequence[int] = ()
+    depths: Sequence[int] = ()
+    depth_sizes: Sequence[int] = ()
+
+    @property
+    def come(self) -> bool:
+        """Whether its sources come with the book."""
+        return shipped.meant(self.sources.get("source_data", ""))
+
+    def learned(self, folder: str) -> str:
+        """Return the images that its sources learn, as source_data, or "" where they are not here.
+
+        folder: of these images, or "". Raises ValueError for a folder where the protocol has images
+        of its own.
+        """
+        own = "" if self.come else self.sources.get("source_data", "")
+        if own and folder:
+            raise ValueError(f"the sources of {self.name} learn {own}; leave --learned out")
+        return own or folder
+
+
+def read(name: str) -> Protocol:
+    """Read a protocol: one of `data/studies` by its name, or a YAML file by its path.
+
+    Raises ValueError, in one line, for a file that is not there or no YAML, and for a key or a
+    value that a protocol does not have.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.yaml")))
+        raise ValueError(f"there is no protocol {name!r}; allowed are {known}, and a YAML file")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} has no keys; needed are sources, targets and measure")
+    _check(given)
+    return Protocol(path.stem, **given)
+
+
+def _check(given):
+    """Raise ValueError unless the keys of a protocol and their values are allowed."""
+    own = [one for one in fields(Protocol) if one.name != "name"]
+    _no_others("a protocol", given, [one.name for one in own])
+    if missing := [one.name for one in own if one.default is MISSING and one.name not in given]:
+        raise ValueError(f"the protocol lacks {', '.join(missing)}")
+    for name, rule in RULES.items():
+        if name in given:
+            rule(name, given[name])
+
+
+def _sources(name, value):
+    """Allow parameters of chapters that say what sources are trained, and a recipe."""
+    if not isinstance(value, dict):
+        rules.refuse(name, value, "parameters by name, as in l2: [0.25]")
+    _no_others(name, value, SOURCES)
+    for parameter, given in value.items():
+        if parameter != "recipe":
+            TABLE[parameter].rule(parameter, given)
+    needed = () if shipped.meant(value.get("source_data", "")) else NEEDED
+    if missing := [parameter for parameter in needed if parameter not in value]:
+        raise ValueError(f"the sources lack {', '.join(missing)}")
+    recipe = value.get("recipe", {})
+    if not isinstance(recipe, dict):
+        rules.refuse("recipe", recipe, "settings by name, as in arch: resnet18")
+    _no_others("recipe", recipe, [one.name for one in fields(Training)])
+
+
+def _no_others(what, given, known):
+    """Raise ValueError where a mapping has other keys."""
+    if others := [key for key in given if key not in known]:
+        raise ValueError(f"{what} has no {others[0]!r}; allowed are {', '.join(known)}")
+
+
+def _targets(name, value):
+    """Allow the targets of the book, or names of folders."""
+    if value != BUNDLED:
+        rules.each(rules.text, "names of folders", "[cifar10, mnist]")(name, value)
+
+
+RULES = {
+    "sources": _sources,
+    "targets": _targets,
+    "measure": rules.each(rules.text, "tables", "[heads, depths]"),
+    "sizes": rules.integers(0, MANY),
+    "curve_sizes": rules.integers(0, MANY),
+    "depths": rules.integers(-1, 1000),
+    "depth_sizes": rules.integers(0, MANY),
+}
+"""What the values may be."""

@@ -1,0 +1,129 @@
+"""A study: networks, and the targets that they are fine-tuned to, as a protocol asks for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import datasets
+from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.images import Images
+from lib.networks import choose_device
+from lib.studies import contrasts
+from lib.studies.ladder import By, Ladder
+from lib.studies.protocols import BUNDLED, Protocol
+from lib.zoo import shipped
+
+DRAWN = "microcosm"
+NOT_LEARNED = "what the sources learn is asked for; give its folder as --learned"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured: networks, and targets that they are fine-tuned to.
+
+    learned: test images of what the networks have learned, or None. accuracies: of the networks on
+    images of their own task that they have not learned, 0 to 1, by (constraint, seed).
+    """
+
+    protocol: Protocol
+    ladder: Ladder
+    targets: Mapping[str, tuple[Images, Images]]
+    learned: Images | None
+    accuracies: Mapping[tuple[Constraint, int], float]
+
+    @property
+    def robust(self) -> Constraint:
+        """The rung that stands for all robust sources."""
+        return contrasts.robust(self.protocol.name)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the sources learned the drawn world, whose cues can be told apart."""
+        return self.protocol.sources.get("source_data") == DRAWN
+
+    @property
+    def main(self) -> Ladder:
+        """The sources of the main contrast, and random weights beside them."""
+        return self.ladder.only(NATURAL, self.robust, UNTRAINED)
+
+    @property
+    def trained(self) -> Ladder:
+        """All sources but random weights, which know no classes."""
+        return self.ladder.only(*(name for name in self.ladder.names if name != UNTRAINED))
+
+    def own(self) -> Images:
+        """Return test images of what the sources have learned; raise ValueError without them."""
+        if self.learned is None:
+            raise ValueError(NOT_LEARNED)
+        return self.learned
+
+    def held(self, sizes: Sequence[int]) -> By:
+        """Return the sizes that each target has images for; 0 is all it has."""
+        return held(self.targets, sizes)
+
+
+def held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int]) -> By:
+    """Return the sizes that each target has training images for; 0 is all it has."""
+    return By(
+        "target",
+        {
+            name: list(dict.fromkeys(n or len(train) for n in sizes if n <= len(train)))
+            for name, (train, _) in targets.items()
+        },
+    )
+
+
+def begin(
+    protocol: Protocol, targets: Sequence[str] = (), learned: str = "", device: str = "auto"
+) -> Study:
+    """Load what a protocol asks for, and train its sources, or find those that were trained.
+
+    targets: folders, named as in the protocol; none where they come with the book. learned: the
+    folder of what the sources learn, or "" where nothing asks for it. Raises ValueError for targets
+    that are missing, or given where none is wanted, without a folder that sources are to learn, and
+    as `Ladder.of` and `lib.datasets.load` do.
+    """
+    pairs, shown = _targets(protocol, targets), protocol.learned(learned)
+    if not (shown or protocol.come):
+        raise ValueError(NOT_LEARNED)
+    test = datasets.load(shown, "test") if shown else None
+    if protocol.come:
+        ladder = _shipped(choose_device(device))
+        known = {
+            key: record["validation"]["clean_accuracy"]
+            for key, record in ladder.records.items()
+            if key[0] != UNTRAINED
+        }
+    else:
+        ladder = _trained({**protocol.sources, "source_data": shown, "device": device})
+        known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
+    return Study(protocol, ladder, pairs, test, known)
+
+
+def _targets(protocol, targets):
+    """Load the targets of a protocol, each its training and its test images, by name."""
+    if protocol.targets == BUNDLED:
+        if targets:
+            raise ValueError(f"the targets of {protocol.name} come with the book; name none")
+        return datasets.named(BUNDLED)
+    folders = {Path(folder).resolve().name: folder for folder in targets}
+    if missing := [name for name in protocol.targets if name not in folders]:
+        raise ValueError(f"the targets lack {', '.join(missing)}; give a folder of each")
+    return {name: datasets.pair(folders[name]) for name in protocol.targets}
+
+
+def _shipped(device):
+    """Return the ladder of all sources that come with the book."""
+    made = {key: shipped.load(*key) for key in shipped.available()}
+    networks = {key: network.to(device) for key, (network, _) in made.items()}
+    records = {key: record for key, (_, record) in made.items()}
+    return Ladder(networks, records, device)
+
+
+def _trained(given):
+    """Return the ladder of sources that are trained, or found in the cache."""
+    ladder = Ladder.of(given)
+    if given["source_data"] != DRAWN:
+        return ladder
+    test = datasets.load(DRAWN, "test")
+    return ladder | Ladder.of_mixed_textures(given, given["n_source"], test)

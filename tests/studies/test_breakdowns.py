@@ -1,0 +1,101 @@
+"""Differences by size, by target and by how it is shown, on rows made by hand."""
+
+from statistics import mean
+
+import pandas as pd
+import pytest
+from paired_rows import OTHER, ROBUST, SIZES, made
+
+from lib.constraint import NATURAL
+from lib.stats import interval
+from lib.studies import breakdowns
+
+# By size, target and resolution.
+
+
+def test_sizes_that_some_targets_lack_are_left_out():
+    found = breakdowns.by_size(made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s), ROBUST)
+    assert list(found) == [100, 200] and all(type(n) is int for n in found)
+    assert [e.mean for e in found.values()] == pytest.approx([2, 3])
+    assert {(e.targets, e.seeds) for e in found.values()} == {(2, 3)}
+
+
+def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
+    own = {0: 1.0, 1: 3.0, 2: 2.0}
+    rows = made(lambda t, s, n, i: own[s] * (1 if t == "a" else -1) + (2 * i - 1))
+    found = breakdowns.by_target(rows, ROBUST, "n_train")
+    places = set(found[["target", "n_train"]].itertuples(index=False, name=None))
+    assert places == {(t, n) for t, sizes in SIZES.items() for n in sizes}
+    assert len(found) == 5
+    for row in found.itertuples():
+        sign = 1 if row.target == "a" else -1
+        assert row.seeds == pytest.approx([sign * gain for gain in own.values()])
+        assert (row.mean, row.low, row.high) == pytest.approx(interval(row.seeds))
+    plain = breakdowns.by_target(rows, ROBUST).set_index("target")["mean"]
+    assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
+
+
+def test_resolution_is_the_change_by_halving():
+    slopes = {"a": 3, "b": 1}
+    rows = pd.concat(
+        made(lambda t, s, n, i, h=h: -4 + (slopes[t] + s - 1) * h, resolution=32 // 2**h)
+        for h in (0, 1, 2)
+    )
+    assert breakdowns.resolution(rows, ROBUST).mean == pytest.approx(2)
+    assert breakdowns.resolution_by_target(rows, ROBUST) == pytest.approx(slopes)
+
+
+# Descriptions.
+
+
+def test_shifts_are_what_a_version_adds_to_the_difference():
+    usual = made(lambda t, s, n, i: 1 + s).assign(version="as it is")
+    flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
+    found = breakdowns.shifts(pd.concat([flat, usual]), ROBUST, "as it is").set_index("target")
+    assert set(found["version"]) == {"flat"}  # and the seeds add 0, 1, 2
+    assert found["mean"].to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
+    for target, centre in (("a", 4), ("b", 6)):
+        expected = interval([centre - 1, centre, centre + 1])
+        assert found.loc[target, ["mean", "low", "high"]].tolist() == pytest.approx(expected)
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+    gains = iter([-90, 0, 1, 2, 3, 4, 5, 700])
+    rows = made(lambda *_: next(gains), sizes={"a": (100, 200)}, seeds=(0, 1))
+    assert breakdowns.interquartile(rows, ROBUST) == pytest.approx(mean([1, 2, 3, 4]))
+
+
+def test_the_probability_of_improvement_by_hand():
+    def of(target, natural, robust):
+        sides = ((NATURAL, natural), (ROBUST, robust), (OTHER, [9, 9]))
+        return [
+            {"target": target, "n_train": 20, "constraint": name, "clean_accuracy": value}
+            for name, values in sides
+            for value in values
+        ]
+
+    # Of a the robust wins 3 of 4 pairs; of b 1 of 6, and 2 are ties.
+    rows = pd.DataFrame(of("a", [1, 3], [2, 4]) + of("b", [2, 5, 5], [2, 3]))
+    assert breakdowns.improvement(rows, ROBUST) == pytest.approx((3 / 4 + 1.5 / 6) / 2)
+    assert breakdowns.improvement(rows, NATURAL, ROBUST) == pytest.approx((1 / 4 + 4.5 / 6) / 2)
+
+
+def test_hidden_shares_are_means_in_percent():
+    rows = pd.DataFrame(
+        {"labels": labels, "constraint": name, "source_seed": s, "subset_seed": 0}
+        | {"match": 0.5 + 0.1 * s, "three_of_five": 0.4, "chance": 0.1, "clean_accuracy": clean}
+        for labels, clean in (("true", 0.9), ("random", 0.5))
+        for name in (NATURAL, ROBUST)
+        for s in (0, 1)
+    )
+    found = breakdowns.hidden_shares(rows)
+    assert list(found) == ["first image", "three of five", "chance", "groups told apart"]
+    assert list(found.index) == [(t, c) for t in ("true", "random") for c in (NATURAL, ROBUST)]
+    assert found.loc[("true", ROBUST)].tolist() == pytest.approx([55, 40, 10, 90])
+
+
+def test_a_target_turns_where_its_ends_lie_on_either_side_of_zero():
+    rows = [("up", 32, -1.0), ("up", 8, 2.0), ("down", 8, -1.0), ("down", 32, 1.0)]
+    rows += [("above", 8, 2.0), ("above", 32, 1.0)]
+    at = pd.DataFrame(rows, columns=["target", "resolution", "mean"])
+    assert breakdowns.turned(at) == ["up"]
