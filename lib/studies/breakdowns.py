@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import trim_mean
 
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect, slope
-from lib.studies.contrasts import CELL, gap
+from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind
 
 
 def by_size(rows: pd.DataFrame, first: Constraint) -> dict[int, Effect]:
@@ -17,13 +17,15 @@ def by_size(rows: pd.DataFrame, first: Constraint) -> dict[int, Effect]:
     return {int(n): effect(pairs[pairs["n_train"] == n], "gap") for n in full}
 
 
-def by_target(rows: pd.DataFrame, first: Constraint, *by: str) -> pd.DataFrame:
-    """Return the differences to natural by target and further columns, and each seed's own.
+def by_target(
+    rows: pd.DataFrame, first: Constraint, *by: str, second: Constraint = NATURAL
+) -> pd.DataFrame:
+    """Return what one source has over another by target and further columns, and by seed.
 
     Returns a row for each: target, the columns, mean, low and high (95 %, over seeds), in points,
     and seeds, a list of their means.
     """
-    pairs = gap(rows, "clean_accuracy", first)
+    pairs = gap(rows, "clean_accuracy", first, second)
     rows_of = []
     for key, part in pairs.groupby(["target", *by], sort=False):
         found = effect(part.assign(target="one"), "gap")
@@ -32,6 +34,16 @@ def by_target(rows: pd.DataFrame, first: Constraint, *by: str) -> pd.DataFrame:
         columns = dict(zip(["target", *by], key, strict=True))
         rows_of.append({**columns, "mean": found.mean, "low": low, "high": high, "seeds": own})
     return pd.DataFrame(rows_of)
+
+
+def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
+    """Return `by_target` of a robust source and of each control that was trained without a ball.
+
+    Returns the columns of `by_target` and source, a Constraint; the robust one first.
+    """
+    kinds = [control.kind for control in CONTROLS["better"] if control.kind != UNTRAINED.name]
+    others = [one for kind in kinds for one in of_kind(rows, kind)]
+    return pd.concat([by_target(rows, one).assign(source=one) for one in (first, *others)])
 
 
 def resolution(rows: pd.DataFrame, first: Constraint) -> Effect:

@@ -15,6 +15,7 @@ import click
 from lib.runtime import command_line, files, provenance
 from lib.studies import protocols, study
 from lib.studies.measurements import MEASUREMENTS, OF_LEARNED
+from lib.studies.parameters import TABLE
 from lib.studies.study import Study
 
 RESULTS = files.DATA / "results"
@@ -51,8 +52,9 @@ def write(study: Study, name: str) -> Path:
 @click.option("--learned", default="", help="The folder of what the sources learn.")
 @click.option("--only", type=click.Choice(list(MEASUREMENTS)), multiple=True, help="What alone.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--cluster", default="", help="The address of a Dask scheduler, to compute there.")
 def command(
-    protocol: str, targets: Sequence[str], learned: str, only: Sequence[str], device: str
+    protocol: str, targets: Sequence[str], learned: str, only: Sequence[str], **place: str
 ) -> None:
     """Measure anew what the claims of data/claims.yaml are judged by.
 
@@ -64,7 +66,9 @@ def command(
     wanted = only or asked.measure
     if unknown := [name for name in wanted if name not in MEASUREMENTS]:
         raise ValueError(f"there is no table {unknown[0]!r}; allowed are {', '.join(MEASUREMENTS)}")
-    begun = study.begin(asked, targets, learned, device)
+    for name, value in place.items():
+        TABLE[name].rule(name, value)
+    begun = study.begin(asked, targets, learned, **place)
     if OF_LEARNED & {*wanted}:
         begun.own()  # or an error, before the others are measured and not after
     for name in wanted:

@@ -36,7 +36,7 @@ ATTACKED, AT_A_TIME = 2000, 500
 HELD_OUT = 20
 """One training image of so many is of the validation part, in each class."""
 AMOUNTS: dict[str, tuple[float, float]] = {
-    "noise": (0.06, 0.12), "low-pass": (0.2, 0.3), "natural until": (4, 6),
+    "noise": (0.05, 0.06), "low-pass": (0.2, 0.3), "natural until": (4, 6),
 }  # fmt: skip
 """The controls, and which amounts of each are tried first; of the last these are epochs."""
 CLOSE, TRIES = 0.006, 4

@@ -74,28 +74,34 @@ def held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int]) -> 
 
 
 def begin(
-    protocol: Protocol, targets: Sequence[str] = (), learned: str = "", device: str = "auto"
+    protocol: Protocol,
+    targets: Sequence[str] = (),
+    learned: str = "",
+    *,
+    device: str = "auto",
+    cluster: str = "",
 ) -> Study:
     """Load what a protocol asks for, and train its sources, or find those that were trained.
 
     targets: folders, named as in the protocol; none where they come with the book. learned: the
-    folder of what the sources learn, or "" where nothing asks for it. Raises ValueError for targets
-    that are missing, or given where none is wanted, without a folder that sources are to learn, and
-    as `Ladder.of` and `lib.datasets.load` do.
+    folder of what the sources learn, or "" where nothing asks for it. device, cluster: as in
+    `Ladder`. Raises ValueError for targets that are missing, or given where none is wanted, without
+    a folder that sources are to learn, and as `Ladder.of` and `lib.datasets.load` do.
     """
     pairs, shown = _targets(protocol, targets), protocol.learned(learned)
     if not (shown or protocol.come):
         raise ValueError(NOT_LEARNED)
     test = datasets.load(shown, "test") if shown else None
     if protocol.come:
-        ladder = _shipped(choose_device(device))
+        ladder = _shipped(device, cluster)
         known = {
             key: record["validation"]["clean_accuracy"]
             for key, record in ladder.records.items()
             if key[0] != UNTRAINED
         }
     else:
-        ladder = _trained({**protocol.sources, "source_data": shown, "device": device})
+        place = {"source_data": shown, "device": device, "cluster": cluster}
+        ladder = _trained({**protocol.sources, **place})
         known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
     return Study(protocol, ladder, pairs, test, known)
 
@@ -112,12 +118,13 @@ def _targets(protocol, targets):
     return {name: datasets.pair(folders[name]) for name in protocol.targets}
 
 
-def _shipped(device):
+def _shipped(device, cluster):
     """Return the ladder of all sources that come with the book."""
+    place = choose_device("cpu" if cluster else device)
     made = {key: shipped.load(*key) for key in shipped.available()}
-    networks = {key: network.to(device) for key, (network, _) in made.items()}
+    networks = {key: network.to(place) for key, (network, _) in made.items()}
     records = {key: record for key, (_, record) in made.items()}
-    return Ladder(networks, records, device)
+    return Ladder(networks, records, device if cluster else place, cluster=cluster)
 
 
 def _trained(given):

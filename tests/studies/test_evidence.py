@@ -529,7 +529,11 @@ ALL = rules()["targets"]
             "error: what the sources learn is asked for; give its folder as --learned",
         ),
         (["microcosm", ALL[0]], "error: the targets of microcosm come with the book; name none"),
-        (["photographs", *ALL, "--device", "abacus"], "error: device is 'abacus'; allowed are"),
+        (
+            ["photographs", *ALL, "--device", "abacus"],
+            "error: device must be one of auto, cpu, cu",
+        ),
+        (["microcosm", "--cluster", "here"], "error: 'here' is no address of a Dask scheduler; as"),
         (
             ["drawings"],
             "error: there is no protocol 'drawings'; allowed are microcosm",
@@ -548,7 +552,7 @@ def test_what_is_wrong_is_one_line(folders, sources, capsys, arguments, said):
 
 
 def test_hidden_classes_of_targets_that_have_none_are_one_line(study, capsys, monkeypatch):
-    monkeypatch.setattr(studies, "begin", lambda *_: study)
+    monkeypatch.setattr(studies, "begin", lambda *_, **__: study)
     code, out, error = run(capsys, "microcosm", "--only", "hidden")
     assert code == 1 and len(error.splitlines()) == 1 and "cifar10" in error and out == ""
 
