@@ -68,6 +68,20 @@ def about() -> dict[str, str]:
     return {**versions, "python": minor, "code of lib": code[:12]}
 
 
+def _check_certificates(address, security):
+    """Raise ParameterError where an address asks for certificates and Dask finds none."""
+    try:
+        found = security.get_connection_args("client")["ssl_context"]
+        reason = "Dask's configuration names none"
+    except OSError as error:
+        found, reason = None, str(error)
+    if found is None:  # a client without them fails later, and in many lines
+        raise ParameterError(
+            f"cluster: {address} asks for certificates ({reason}); see distributed.comm.tls in "
+            "Dask's documentation"
+        )
+
+
 class _Cluster:
     """A connection to a scheduler, and what was sent over it."""
 
@@ -78,6 +92,8 @@ class _Cluster:
             raise ParameterError(
                 "cluster: a cluster needs distributed; pip install -r requirements-cluster.txt"
             ) from None
+        if address.startswith("tls:"):
+            _check_certificates(address, distributed.Security())
         # What goes wrong is said in one line, by what is raised.
         for name in ("distributed", *logging.root.manager.loggerDict):
             if name.startswith("distributed"):

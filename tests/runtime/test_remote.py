@@ -263,6 +263,20 @@ def test_a_scheduler_that_does_not_answer_is_one_line_at_once(monkeypatch):
         assert time.monotonic() - start < 30
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [({}, "Dask's configuration names none"), ({"ca-file": "/no/such.pem"}, "No such file")],
+)
+def test_an_address_that_asks_for_certificates_needs_some(files, said):
+    import dask
+
+    tls = {"ca-file": None, "client": {"cert": files.get("ca-file"), "key": None}, **files}
+    with dask.config.set({"distributed.comm.tls": tls}), pytest.raises(ParameterError) as error:
+        remote._Cluster("tls://127.0.0.1:9")
+    assert "tls://127.0.0.1:9 asks for certificates" in str(error.value)
+    assert said in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
 def test_without_distributed_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ParameterError, match=r"^cluster: .*pip install -r requirements-cluster"):
