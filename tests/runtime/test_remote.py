@@ -264,14 +264,14 @@ def test_a_scheduler_that_does_not_answer_is_one_line_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
-    [({}, "Dask's configuration names none"), ({"ca-file": "/no/such.pem"}, "No such file")],
+    ("file", "said"),
+    [(None, "Dask's configuration names none"), ("/no/such.pem", "No such file")],
 )
-def test_an_address_that_asks_for_certificates_needs_some(files, said):
+def test_an_address_that_asks_for_certificates_needs_some(file, said):
     import dask
 
-    tls = {"ca-file": None, "client": {"cert": files.get("ca-file"), "key": None}, **files}
-    with dask.config.set({"distributed.comm.tls": tls}), pytest.raises(ParameterError) as error:
+    names = {f"distributed.comm.tls.{name}": file for name in ("ca-file", "client.cert")}
+    with dask.config.set(names), pytest.raises(ParameterError) as error:
         remote._Cluster("tls://127.0.0.1:9")
     assert "tls://127.0.0.1:9 asks for certificates" in str(error.value)
     assert said in str(error.value) and len(str(error.value).splitlines()) == 1
