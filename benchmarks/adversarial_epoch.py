@@ -16,7 +16,8 @@ from benchmarks.measure import race, row
 from lib.attacks import L2, evaluating, input_gradient
 from lib.microcosm import draw
 from lib.networks import choose_device
-from lib.training import descend, fit, pixels, robust_accuracy, warm_then_cosine
+from lib.robustness import robust_accuracy
+from lib.training import descend, fit, pixels, warm_then_cosine
 from lib.zoo.models import build
 
 SETTINGS = {"seed": 0, "lr": 0.2, "batch_size": 64, "weight_decay": 5e-4}

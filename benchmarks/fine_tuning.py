@@ -18,8 +18,9 @@ from benchmarks.measure import race, row
 from lib import datasets
 from lib.freezing import freeze, split
 from lib.images import subset
+from lib.robustness import accuracy
 from lib.studies import pretrained
-from lib.training import accuracy, descend, pixels, thirds
+from lib.training import descend, pixels, thirds
 from lib.transfer import transfer
 from lib.tuning import Lessons, Recipe, fit_heads, freeze_below
 from lib.zoo import models

@@ -15,7 +15,8 @@ from benchmarks.pgd import rivals
 from lib.attacks import L2, cross_entropy_of_each, equal_steps
 from lib.microcosm import draw
 from lib.networks import choose_device
-from lib.training import fit, pixels, robust_accuracy
+from lib.robustness import robust_accuracy
+from lib.training import fit, pixels
 from lib.zoo.models import build
 
 BATCH = 500

@@ -1,5 +1,6 @@
-"""How robust a network is: against the radius of the attack, its effort, and other attacks."""
+"""How often a network is right: as images are, and at their worst, by radius, effort and attack."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -7,16 +8,105 @@ from torch import Tensor, nn
 
 from lib.attacks import (
     BALLS,
+    DAMAGED,
     L2,
     Ball,
+    Loss,
+    check_finite,
     evaluating,
     logits_of,
     long_then_short,
     pgd,
+    survives,
     weighted_margin,
+    whole,
 )
 from lib.images import Images
-from lib.training import pixels, predict, robust_accuracy, withstands
+from lib.training import BATCH, pixels
+
+
+def accuracy(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> float:
+    """Return the share of images, 0 to 1, that the model in eval mode classifies correctly.
+
+    Raises ValueError where there are no images, and as `predict` does.
+    """
+    return _share(predict(model, images, batch_size=batch_size) == images.y)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> Tensor:
+    """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode.
+
+    model: of any precision. Raises NotFinite where its logits are not finite.
+    """
+    device = next(model.parameters()).device
+    with evaluating(model):
+        parts = [logits_of(model, pixels(x.to(device))) for x in images.x.split(batch_size)]
+    check_finite(parts, "the network's logits", DAMAGED)
+    return torch.cat([logits.argmax(1).cpu() for logits in parts])
+
+
+def robust_accuracy(model: nn.Module, images: Images, ball: Ball, **search) -> float:
+    """Return the share of images, 0 to 1, on which PGD in the ball finds no error.
+
+    It is at least the share that withstands every change in the ball: a longer or another search
+    may find more errors. search, and what is warned of: as in `withstands`. Raises ValueError
+    where there are no images, and as `withstands` does.
+    """
+    return _share(withstands(model, images, ball, **search))
+
+
+def withstands(
+    model: nn.Module,
+    images: Images,
+    ball: Ball,
+    *,
+    steps: int,
+    restarts: int = 1,
+    step_sizes: Callable[[float, int], list[float]] = long_then_short,
+    seed: int = 0,
+    loss: Loss = weighted_margin,
+    batch_size: int = BATCH,
+) -> Tensor:
+    """Tell of each image, bool (N,), whether the model is right on it throughout the search.
+
+    An image that is misclassified before the attack, on the way of a search, or by an earlier
+    restart is not attacked any further: it can only stay lost.
+
+    model: of any precision. steps, seed: as in `pgd`. restarts: independent searches, 1 and more.
+    step_sizes: gives the sizes of the steps for eps and their number, `long_then_short` or
+    `equal_steps` of `lib.attacks`. loss: what is climbed, by default `weighted_margin`, for which
+    the scale of the logits does not count.
+
+    Warns where the gradient of an image that withstands was exactly 0 throughout, as a network
+    that rounds or masks its input has it: nothing was tried on it. Raises ValueError for steps < 0
+    and restarts < 1, and NotFinite as `predict` does.
+    """
+    steps, restarts = whole("steps", steps, 0), whole("restarts", restarts, 1)
+    device, alphas = next(model.parameters()).device, step_sizes(ball.eps, steps)
+    right = predict(model, images, batch_size=batch_size) == images.y
+    blind = torch.full_like(right, any(alphas))  # in a ball of radius 0 there is nothing to try
+    for restart in range(restarts):
+        for batch in right.nonzero().flatten().split(batch_size):
+            x, y = pixels(images.x[batch].to(device)), images.y[batch].to(device)
+            found = survives(model, x, y, ball, alphas, seed=seed + restart, loss=loss)
+            right[batch], unled = (told.cpu() for told in found)
+            blind[batch] &= unled
+    if untried := int((blind & right).sum()):
+        warnings.warn(
+            f"{untried} of {len(images)} images count as right under attack, but the network's "
+            "gradient there is exactly 0, so nothing was tried: does it round or mask its input?",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return right
+
+
+def _share(right):
+    """Return the share that is True of bool (N,), or raise ValueError where there are none."""
+    if len(right) == 0:
+        raise ValueError("there are no images to measure the accuracy on")
+    return float(right.double().mean())
 
 
 def curve(
@@ -26,7 +116,7 @@ def curve(
 
     norm: "l2" or "linf". radii: in pixels of [0, 1]; 0 stands for no attack. An image lost in a
     small ball is lost in every larger one, which holds it, and is not attacked again. search: as
-    in `lib.training.withstands`.
+    in `withstands`.
 
     Returns one dict a radius: attack, attack_eps, accuracy (0 to 1).
     """
@@ -49,7 +139,7 @@ def effort(
 ) -> list[dict]:
     """Measure the accuracy under PGD of several efforts, each on all images.
 
-    searches: pairs (steps, restarts). step_sizes: as in `lib.training.withstands`.
+    searches: pairs (steps, restarts). step_sizes: as in `withstands`.
 
     Returns one dict each: step_sizes (its name), steps, restarts, accuracy (0 to 1).
     """

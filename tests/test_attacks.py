@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from lib import microcosm, training
+from lib import microcosm, robustness, training
 from lib.attacks import (
     L2,
     Linf,
@@ -142,10 +142,10 @@ def test_from_random_starts_the_peers_find_as_many(robust, world, ball):
     assert abs(ours - theirs) <= 0.02
     # What we report counts an image that is wrong from the start as lost, too: −1.0 ± 0.6 points.
     search = {"steps": 10, "loss": cross_entropy_of_each}
-    reported = training.robust_accuracy(robust, images, ball, **search)
+    reported = robustness.robust_accuracy(robust, images, ball, **search)
     assert theirs - 0.04 <= reported <= theirs + 0.015
     # And climbs another loss, which finds more of them.
-    assert training.robust_accuracy(robust, images, ball, steps=10) <= reported + 0.01
+    assert robustness.robust_accuracy(robust, images, ball, steps=10) <= reported + 0.01
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.5, 20])
@@ -306,9 +306,9 @@ def test_a_network_in_half_precision_is_attacked(robust, world, kind):
     images = world[1][:30]
     half, shares = copy.deepcopy(robust).to(torch.bfloat16), []
     for model in (robust, half):
-        shares.append(training.robust_accuracy(model, images, L2(0.25), steps=5))
+        shares.append(robustness.robust_accuracy(model, images, L2(0.25), steps=5))
     assert abs(shares[0] - shares[1]) <= 0.1
-    assert abs(training.accuracy(half, images) - training.accuracy(robust, images)) <= 0.1
+    assert abs(robustness.accuracy(half, images) - robustness.accuracy(robust, images)) <= 0.1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -321,8 +321,8 @@ def test_logits_that_are_not_finite_are_refused(robust, world, value):
         lambda: pgd(model, x, y, L2(0.1), steps=2),
         lambda: survives(model, x, y, L2(0.1), [0.1]),
         lambda: survives(model, x, y, L2(0.1), []),
-        lambda: training.accuracy(model, images),
-        lambda: training.robust_accuracy(model, images, L2(0.1), steps=2),
+        lambda: robustness.accuracy(model, images),
+        lambda: robustness.robust_accuracy(model, images, L2(0.1), steps=2),
     ):
         with pytest.raises(NotFinite, match=r"logits.* are not finite; its weights are damaged"):
             measure()
@@ -393,14 +393,14 @@ def test_the_scale_of_the_logits_does_not_count(natural, robust, world, ball):
     images, search = world[1][:60], {"ball": type(ball)(ball.eps / 2), "steps": 5}
     for network in (natural, robust):
         shares = [
-            training.robust_accuracy(Scaled(network, times), images, **search)
+            robustness.robust_accuracy(Scaled(network, times), images, **search)
             for times in (1, 10, 100, 1e4, 1e-3)
         ]
         assert np.ptp(shares) <= 0.04  # two searches may differ by rounding
         # Where the gradient of cross-entropy vanishes, nothing is found, and that is said.
         search["loss"] = cross_entropy_of_each
         with pytest.warns(RuntimeWarning, match="gradient there is exactly 0"):
-            blind = training.robust_accuracy(Scaled(network, 1e4), images, **search)
+            blind = robustness.robust_accuracy(Scaled(network, 1e4), images, **search)
         assert blind > max(shares) + 0.05
         del search["loss"]
 
@@ -418,16 +418,16 @@ class Rounding(nn.Module):
 
 def test_where_gradients_vanish_it_is_said(natural, world, recwarn):
     images = world[1][:40]
-    right = round(40 * training.accuracy(natural, images))
-    training.robust_accuracy(natural, images, L2(0.2), steps=3)
+    right = round(40 * robustness.accuracy(natural, images))
+    robustness.robust_accuracy(natural, images, L2(0.2), steps=3)
     for model in (Rounding(natural, 255), nn.Sequential(natural, nn.ReLU(), nn.Threshold(1e9, 0))):
         # Without steps, or in a ball without room, nothing was to be tried.
-        training.robust_accuracy(model, images, L2(0.2), steps=0)
-        training.robust_accuracy(model, images, L2(0), steps=3)
+        robustness.robust_accuracy(model, images, L2(0.2), steps=0)
+        robustness.robust_accuracy(model, images, L2(0), steps=3)
     assert not recwarn.list
     said = rf"{right} of 40 images count as right .* gradient there is exactly 0.* round or mask"
     with pytest.warns(RuntimeWarning, match=said):
-        training.robust_accuracy(Rounding(natural, 255), images, L2(0.001), steps=3, restarts=2)
+        robustness.robust_accuracy(Rounding(natural, 255), images, L2(0.001), steps=3, restarts=2)
 
 
 def test_long_then_short():
@@ -504,7 +504,7 @@ def test_on_a_barely_trained_head_a_peer_finds_hardly_more(robust):
     _, _, fooled = attack(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=0.25)
     theirs = float((~fooled).double().mean())
     ours, weakly = (
-        training.robust_accuracy(model, images, L2(0.25), steps=10, loss=loss)
+        robustness.robust_accuracy(model, images, L2(0.25), steps=10, loss=loss)
         for loss in (weighted_margin, cross_entropy_of_each)
     )
     # Over seeds of the source: ours as DeepFool's, cross-entropy 0 to 4 points more.
@@ -524,13 +524,13 @@ def test_autoattack_finds_hardly_more(ball):
     # Four minutes each on one core. First measured: ours 75.8, AutoAttack 75.4 in the ℓ2 ball, 74.2
     # and 74.2 in the other.
     model, images = source(0.25, 0, attack_steps=2), microcosm.draw(256, 1)
-    ours = training.robust_accuracy(model, images, ball, steps=50, restarts=2)
+    ours = robustness.robust_accuracy(model, images, ball, steps=50, restarts=2)
     norm = "L2" if isinstance(ball, L2) else "Linf"
     theirs = strong(model, images, norm, ball.eps)
     print(f"{norm}: ours {ours:.3f}, AutoAttack {theirs:.3f}")
     # Searches of like strength differ by 0.6 points over training seeds, on so many images.
     assert abs(ours - theirs) <= 0.03
-    assert 0.5 < theirs < training.accuracy(model, images) - 0.05
+    assert 0.5 < theirs < robustness.accuracy(model, images) - 0.05
 
 
 @pytest.mark.long
@@ -541,7 +541,7 @@ def test_autoattack_finds_hardly_more_on_a_barely_trained_head(seed):
     model, images = barely_trained(source(0.5, seed, attack_steps=1), seed)
     images = subset(images, 200, seed=0)
     found = {
-        loss: training.robust_accuracy(model, images, L2(0.5), steps=10, loss=loss)
+        loss: robustness.robust_accuracy(model, images, L2(0.5), steps=10, loss=loss)
         for loss in (weighted_margin, cross_entropy_of_each)
     }
     theirs = strong(model, images, "L2", 0.5)

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from dask_processes import Dask
 from PIL import Image
+from test_chapters import TINY, TINY_SOURCE, flags
 
 from lib.runtime import rows
 
@@ -47,7 +50,8 @@ jobs = [
     for seed in range(12)
 ]
 print("begun", flush=True)
-found = collect(jobs, label="rows", file=str(folder / "rows.jsonl"))
+cluster = sys.argv[2] if sys.argv[2:] else ""
+found = collect(jobs, label="rows", file=str(folder / "rows.jsonl"), cluster=cluster)
 result = hashlib.sha256(found.to_csv(index=False).encode())
 """
 JOBS = {"training": TRAINING, "decoding": DECODING, "rows": ROWS}
@@ -70,13 +74,19 @@ def pictures(folder):
             Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
 
 
-def started(code, folder):
+def started(code, folder, *arguments):
     """Start a job that works in a folder, and prints a hash of its result at the end."""
     folder.mkdir(exist_ok=True)
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     before = "import hashlib, pathlib, sys\nfolder = pathlib.Path(sys.argv[1])\n"
     return subprocess.Popen(
-        [sys.executable, "-c", f"{before}{code}\nprint(result.hexdigest())", str(folder)],
+        [
+            sys.executable,
+            "-c",
+            f"{before}{code}\nprint(result.hexdigest())",
+            str(folder),
+            *arguments,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,11 +102,12 @@ def ended(process):
     return out.split()[-1]
 
 
-def killed(process, moment):
-    """Kill a job so many seconds after its work has begun; tell whether it was still at it."""
+def killed(process, moment=None):
+    """Kill a job, so many seconds after it says that it has begun; tell whether it was at it."""
     children = []
-    process.stdout.readline()
-    time.sleep(moment)
+    if moment is not None:
+        process.stdout.readline()
+        time.sleep(moment)
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
@@ -134,3 +145,78 @@ def test_three_jobs_that_share_a_file_of_rows_and_are_killed_one_by_one(tmp_path
         found = rows.read(folder / "rows.jsonl")
         one, other = (t[keys].sort_values(keys, ignore_index=True) for t in (found, plain))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_workers_of_a_cluster_that_are_killed_cost_only_what_is_in_their_hands(tmp_path):
+    pytest.importorskip("distributed")
+    result, draw = ended(started(ROWS, tmp_path / "undisturbed")), random.Random(1)
+    dask = Dask(tmp_path)
+    workers = [dask.worker(), dask.worker()]
+    for trial in range(KILLS):
+        job = started(ROWS, tmp_path / f"{trial}", dask.address)
+        job.stdout.readline()
+        time.sleep(draw.uniform(0, 4))
+        victim = workers.pop(draw.randrange(2))
+        victim.kill()
+        victim.wait()
+        workers.append(dask.worker())
+        assert ended(job) == result
+    dask.close()
+
+
+def test_a_scheduler_that_is_killed_leaves_the_rows_that_were_there(tmp_path):
+    pytest.importorskip("distributed")
+    result, draw = ended(started(ROWS, tmp_path / "undisturbed")), random.Random(2)
+    for trial in range(KILLS):
+        folder = tmp_path / f"{trial}"
+        folder.mkdir()
+        dask = Dask(folder)
+        for _ in range(2):
+            dask.worker()
+        job = started(ROWS, folder, dask.address)
+        job.stdout.readline()
+        time.sleep(draw.uniform(0, 4))
+        dask.scheduler.kill()
+        _, error = job.communicate(timeout=300)
+        assert job.returncode == 0 or "ParameterError: cluster: " in error.splitlines()[-1]
+        dask.close()
+        assert ended(started(ROWS, folder)) == result
+
+
+def test_a_chapter_that_is_killed_goes_on_with_its_rows(tmp_path):
+    def begun(out):
+        """Start chapter 02, tiny, as `make run` does."""
+        tiny = {**TINY_SOURCE, **TINY["02_low_data_transfer"], "target": "faces"}
+        run = ["run", "02", "--no-page", "-o", str(out / "out.ipynb"), *flags(tiny)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "lib.book", *run, "-p", "rows_file", str(out / "rows.jsonl")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+
+    def whole(out):
+        """Run it to its end; return what it says and the rows, without what was timed."""
+        assert begun(out).wait(600) == 0
+        found = rows.read(out / "rows.jsonl")
+        texts = [c.get("outputs", []) for c in nbformat.read(out / "out.ipynb", 4).cells]
+        said = [o.data for one in texts for o in one if "text/markdown" in o.get("data", {})]
+        keys = ["target", "constraint", "source_seed", "n_train", "lr", "subset_seed", "call"]
+        columns = [*keys, "clean_accuracy", "train_accuracy"]
+        return said, found[columns].sort_values(columns, ignore_index=True)
+
+    (tmp_path / "undisturbed").mkdir()
+    start = time.monotonic()
+    plain_said, plain = whole(tmp_path / "undisturbed")
+    seconds, draw, kills, trial = time.monotonic() - start, random.Random(3), 0, 0
+    while kills < KILLS:
+        out, trial = tmp_path / f"{trial}", trial + 1
+        out.mkdir()
+        for _ in range(3):
+            job = begun(out)
+            time.sleep(draw.uniform(0, seconds))
+            kills += killed(job)
+        said, found = whole(out)
+        assert said == plain_said
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)

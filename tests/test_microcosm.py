@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lib import microcosm, training
+from lib import microcosm, robustness, training
 from lib.microcosm import BLOCK, CLASSES, CUES, WAVELENGTHS, draw, one_cue
 from lib.zoo import models
 
@@ -128,7 +128,7 @@ def test_each_cue_alone_suffices(cue, alone):
     model = models.build("small_resnet", 10, seed=0, width=8)
     training.fit(model, draw(2000, 0, **alone), epochs=4)
     # Over training seeds 0.79 ± 0.05 for the shape, 0.99 ± 0.01 for the texture.
-    assert training.accuracy(model, draw(500, 1, **alone)) > 0.6, cue
+    assert robustness.accuracy(model, draw(500, 1, **alone)) > 0.6, cue
 
 
 @pytest.mark.parametrize(

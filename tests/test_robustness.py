@@ -1,10 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import robustness, training
-from lib.attacks import L2, Linf, equal_steps
+from lib import attacks, robustness, training
+from lib.attacks import L2, Linf, equal_steps, long_then_short, pgd, weighted_margin
 from lib.images import Images
 
 
@@ -37,6 +39,103 @@ def linear():
     return model, Images(x, y, ("a", "b")), signed / model.w.detach().norm()
 
 
+def weights_of(model):
+    return torch.cat([v.flatten().double() for v in model.state_dict().values()])
+
+
+def test_predictions_one_image_at_a_time(exact, world):
+    images = world[1][:120]
+    with torch.no_grad():
+        slow = [int(exact(x[None].float() / 255).argmax()) for x in images.x]
+    for batch_size in (1, 7, 500):
+        assert robustness.predict(exact, images, batch_size=batch_size).tolist() == slow
+    share = sum(a == b for a, b in zip(slow, images.y.tolist(), strict=True)) / 120
+    assert robustness.accuracy(exact, images, batch_size=50) == pytest.approx(share)
+    assert len(robustness.predict(exact, images[:0])) == 0
+
+
+def test_measuring_changes_nothing(natural, world):
+    model = copy.deepcopy(natural).requires_grad_(True).train()
+    before, modes = weights_of(model), [m.training for m in model.modules()]
+    robustness.accuracy(model, world[1][:20])
+    robustness.robust_accuracy(model, world[1][:20], L2(0.2), steps=2, restarts=2)
+    assert torch.equal(weights_of(model), before)
+    assert [m.training for m in model.modules()] == modes
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("sizes", [long_then_short, equal_steps])
+@pytest.mark.parametrize("ball", [L2(0.2), Linf(3 / 255)])
+def test_what_withstands_is_what_no_search_fools(exact, world, ball, sizes):
+    images = world[1][:90]
+    found = robustness.withstands(
+        exact, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2, batch_size=500
+    )
+    kept = robustness.predict(exact, images) == images.y
+    for seed in (2, 3, 4):
+        left = kept.nonzero().flatten()
+        x, y = training.pixels(images.x[left]), images.y[left]
+        for steps in range(5):  # every point on the way
+            alpha = sizes(ball.eps, 4)[:steps]
+            search = {"steps": steps, "alpha": alpha, "seed": seed, "loss": weighted_margin}
+            x_adv = pgd(exact, x, y, ball, **search)
+            with torch.no_grad():
+                kept[left] &= exact(x_adv).argmax(1) == y
+    assert torch.equal(found, kept) and 0 < kept.sum() < 90
+    share = robustness.robust_accuracy(
+        exact, images, ball, steps=4, restarts=3, step_sizes=sizes, seed=2
+    )
+    assert share == pytest.approx(int(kept.sum()) / 90)
+
+
+def test_what_is_lost_is_not_attacked_again(natural, world, monkeypatch):
+    images, attacked = world[1][:60], []
+
+    def watched(model, x, y, *args, **kwargs):
+        attacked.append(len(x))
+        return attacks.survives(model, x, y, *args, **kwargs)
+
+    monkeypatch.setattr(robustness, "survives", watched)
+    shares = [
+        robustness.robust_accuracy(natural, images, L2(0.15), steps=2, restarts=r) for r in (1, 3)
+    ]
+    assert shares[1] <= shares[0] <= robustness.accuracy(natural, images)
+    assert attacked[0] == attacked[1] == round(60 * robustness.accuracy(natural, images))
+    assert attacked[2] == round(60 * shares[0]) >= attacked[3]
+
+
+def test_an_exported_network_is_measured_as_it_was(natural, world):
+    images, how = world[1][:40], {"dynamic_shapes": ({0: torch.export.Dim("n")},), "strict": False}
+    program = torch.export.export(natural.eval(), (torch.zeros(4, 3, 32, 32),), **how)
+    exported = program.module()
+    assert robustness.accuracy(exported, images[:1]) == robustness.accuracy(natural, images[:1])
+    assert robustness.accuracy(exported, images) == robustness.accuracy(natural, images)
+    shares = [robustness.robust_accuracy(m, images, L2(0.1), steps=3) for m in (exported, natural)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.026)
+
+
+def test_a_model_that_is_always_wrong_withstands_nothing(natural, world):
+    images = world[1][:30]
+    wrong = type(images)(images.x, (robustness.predict(natural, images) + 1) % 10, images.classes)
+    assert robustness.accuracy(natural, wrong) == 0
+    assert robustness.robust_accuracy(natural, wrong, L2(0.1), steps=2, restarts=2) == 0
+
+
+def test_no_images_to_measure(natural, world):
+    for measure in (
+        lambda images: robustness.accuracy(natural, images),
+        lambda images: robustness.robust_accuracy(natural, images, L2(0.1), steps=1),
+    ):
+        with pytest.raises(ValueError, match="there are no images"):
+            measure(world[1][:0])
+
+
+def test_a_search_that_makes_no_sense_is_refused(natural, world):
+    for search in ({"steps": -1}, {"steps": 2.5}, {"steps": 2, "restarts": 0}):
+        with pytest.raises(ValueError, match=r"allowed are whole numbers of [01] and more"):
+            robustness.withstands(natural, world[1][:2], L2(0.1), **search)
+
+
 def test_a_curve_in_closed_form(linear):
     model, images, distance = linear
     radii = [float(distance.quantile(q)) for q in (0.8, 0.3, 0.55)]
@@ -46,7 +145,7 @@ def test_a_curve_in_closed_form(linear):
         expected = float((distance > row["attack_eps"]).double().mean())
         assert row["accuracy"] == pytest.approx(expected, abs=0.01)
         assert set(row) == {"attack", "attack_eps", "accuracy"} and row["attack"] == "l2"
-    assert rows[0]["accuracy"] == training.accuracy(model, images) == 0.875  # 105 of 120
+    assert rows[0]["accuracy"] == robustness.accuracy(model, images) == 0.875  # 105 of 120
 
 
 @pytest.mark.parametrize(("norm", "ball"), [("l2", L2), ("linf", Linf)])
@@ -57,17 +156,17 @@ def test_a_curve_by_a_plain_loop(exact, world, norm, ball):
     kept = torch.ones(80, dtype=torch.bool)
     for eps, share in zip(radii, found, strict=True):
         places = kept.nonzero().flatten()
-        kept[places] = training.withstands(
+        kept[places] = robustness.withstands(
             exact, images[places], ball(eps), steps=3, restarts=2, seed=1
         )
         assert share == int(kept.sum()) / 80
     assert found == sorted(found, reverse=True) and found[-1] == 0
-    assert rows[0]["accuracy"] == pytest.approx(training.accuracy(exact, images))
+    assert rows[0]["accuracy"] == pytest.approx(robustness.accuracy(exact, images))
 
 
 def test_a_curve_goes_on_where_nothing_is_left(natural, world):
     images = world[1][:20]
-    wrong = Images(images.x, (training.predict(natural, images) + 1) % 10, images.classes)
+    wrong = Images(images.x, (robustness.predict(natural, images) + 1) % 10, images.classes)
     rows = robustness.curve(natural, wrong, "l2", [0.0, 0.1], steps=2)
     assert [row["accuracy"] for row in rows] == [0, 0]
 
@@ -79,7 +178,7 @@ def test_effort(exact, world):
     assert [(row["steps"], row["restarts"]) for row in rows] == searches
     assert {row["step_sizes"] for row in rows} == {"equal_steps"}
     for row in rows:
-        alone = training.withstands(
+        alone = robustness.withstands(
             exact, images, ball, steps=row["steps"], restarts=row["restarts"],
             step_sizes=equal_steps, seed=5,
         )  # fmt: skip
@@ -129,14 +228,14 @@ def test_independent_attacks_in_closed_form(linear):
 def test_independent_attacks_agree_with_ours(robust, world):
     images = world[1][:60]
     rows = robustness.independent(robust, images, L2(0.3), steps=20)
-    ours = training.robust_accuracy(robust, images, L2(0.3), steps=20, restarts=2)
+    ours = robustness.robust_accuracy(robust, images, L2(0.3), steps=20, restarts=2)
     # On 60 images, over training seeds of the network: −2 ± 3.5 points.
     assert -0.13 <= rows[-1]["accuracy"] - ours <= 0.09
 
 
 def test_independent_attacks_where_nothing_is_left(natural, world):
     images = world[1][:20]
-    wrong = Images(images.x, (training.predict(natural, images) + 1) % 10, images.classes)
+    wrong = Images(images.x, (robustness.predict(natural, images) + 1) % 10, images.classes)
     rows = robustness.independent(natural, wrong, L2(0.1), steps=2)
     assert [row["accuracy"] for row in rows] == [0] * 4
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lib import augmentation, datasets, freezing, microcosm, training, tuning
+from lib import augmentation, datasets, freezing, microcosm, robustness, tuning
 from lib import transfer as transfer_module
 from lib.attacks import L2
 from lib.images import Images, choose, subset
@@ -93,7 +93,7 @@ def slowly(
             optimiser.zero_grad()
             cross_entropy(model(x[batch]), y[batch]).backward()
             optimiser.step()
-    return model.eval(), training.accuracy(model, test)
+    return model.eval(), robustness.accuracy(model, test)
 
 
 @pytest.mark.parametrize("unfrozen_blocks", [0, 1, 5, -1])
@@ -255,14 +255,14 @@ def test_measures_are_of_the_whole_network(robust, digits, tuned, unfrozen_block
         "weight_decay": 5e-4,
     }  # fmt: skip
     measures = {
-        "kept": partial(training.robust_accuracy, images=images, ball=ball, steps=5),
-        "clean": partial(training.accuracy, images=digits[1]),
+        "kept": partial(robustness.robust_accuracy, images=images, ball=ball, steps=5),
+        "clean": partial(robustness.accuracy, images=digits[1]),
     }
     rows = transfer(robust, digits, seeds=[3], measures=measures, **settings)
     assert set(rows) == COLUMNS | {"kept", "clean"}
     assert rows["clean"][0] == pytest.approx(rows["clean_accuracy"][0], abs=0.011)
     model, _ = slowly(robust, *digits, seed=3, **settings)
-    kept = training.robust_accuracy(model, images, ball, steps=5)
+    kept = robustness.robust_accuracy(model, images, ball, steps=5)
     assert 0 < kept < 1
     assert rows["kept"][0] == pytest.approx(kept, abs=0.034)  # an image in thirty
 

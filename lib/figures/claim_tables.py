@@ -62,7 +62,6 @@ def predictions(by_size: Mapping[int, Effect]) -> pd.DataFrame:
 
 
 def spreads(effects: Mapping[str, Effect]) -> pd.DataFrame:
-    """Return standard deviations, in points, of a contrast between targets, seeds and the rest."""
+    """Return standard deviations of contrasts, in points: columns target, seed and rest."""
     rows = {name: {k: v**0.5 for k, v in e.spread.items()} for name, e in effects.items()}
-    names = {"target": "between targets", "seed": "between training seeds"}
-    return pd.DataFrame(rows).T.rename(columns={**names, "rest": "the two together, and subsets"})
+    return pd.DataFrame(rows).T

@@ -10,8 +10,8 @@ from lib import cue_conflict, microcosm, stats
 from lib.cue_conflict import Conflicts
 from lib.datasets.stimuli import read_mapping, read_stimuli
 from lib.images import Images, sample
+from lib.robustness import accuracy
 from lib.studies import cues
-from lib.training import accuracy
 
 CUTOFFS = (0.03, 0.06, 0.12, 0.25, 0.5)
 """Of the filters, in cycles per pixel."""

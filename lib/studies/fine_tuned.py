@@ -9,7 +9,7 @@ from lib import stats
 from lib.attacks import L2
 from lib.constraint import NATURAL, Constraint
 from lib.images import Images
-from lib.training import accuracy, robust_accuracy
+from lib.robustness import accuracy, robust_accuracy
 
 PAIR = ["source_seed", "subset_seed"]
 UNATTACKED = "no attack"

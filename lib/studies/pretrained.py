@@ -20,8 +20,9 @@ from torch.backends import cudnn
 from lib.constraint import ALLOWED, NATURAL, Constraint
 from lib.images import Images, digest
 from lib.networks import choose_device
+from lib.robustness import accuracy
 from lib.runtime import files, fingerprint
-from lib.training import BATCH, accuracy, fit, pixels, steps_per_epoch
+from lib.training import BATCH, fit, pixels, steps_per_epoch
 from lib.zoo.models import build
 from lib.zoo.names import locate, versions
 

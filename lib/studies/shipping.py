@@ -16,10 +16,10 @@ from lib import datasets
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images, choose, digest, positions
 from lib.networks import choose_device
+from lib.robustness import accuracy, robust_accuracy
 from lib.runtime import command_line, files, fingerprint, provenance
 from lib.studies import pretrained
 from lib.studies.claims import rung
-from lib.training import accuracy, robust_accuracy
 from lib.zoo import shipped
 
 RECIPE: dict[str, Any] = {

@@ -7,7 +7,7 @@ import torch
 
 from lib.advisor import exported
 from lib.images import Images
-from lib.training import accuracy
+from lib.robustness import accuracy
 from lib.zoo import models
 
 ALONE = """

@@ -18,7 +18,8 @@ from lib.datasets import decoded, downloads, load, store
 from lib.datasets.decoded import Mapped
 from lib.datasets.reading import read_image
 from lib.images import Images
-from lib.training import accuracy, fit, robust_accuracy
+from lib.robustness import accuracy, robust_accuracy
+from lib.training import fit
 from lib.transfer import transfer
 from lib.zoo import models
 

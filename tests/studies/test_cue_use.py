@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import cue_conflict, datasets, microcosm, training
+from lib import cue_conflict, datasets, microcosm, robustness
 from lib.constraint import NATURAL
 from lib.images import Images, sample
 from lib.shape_bias import answers
@@ -18,7 +18,7 @@ def test_accuracies_of_each_version(natural, world):
     rows = accuracies(natural, {"same": images, ("low-pass", 0.25): blank})
     assert [row["version"] for row in rows] == ["same", "low-pass 0.25"]
     assert [(row["filter"], row["at"]) for row in rows] == [(None, None), ("low-pass", 0.25)]
-    assert rows[0]["accuracy"] == training.accuracy(natural, images)
+    assert rows[0]["accuracy"] == robustness.accuracy(natural, images)
     (answer,) = answers(natural, blank.x[:1])
     assert rows[1]["accuracy"] == pytest.approx(float((images.y == answer).double().mean()))
 

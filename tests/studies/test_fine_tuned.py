@@ -8,8 +8,8 @@ from lib import microcosm
 from lib.attacks import L2
 from lib.constraint import NATURAL, Constraint
 from lib.networks import small_network
+from lib.robustness import accuracy, robust_accuracy
 from lib.studies import fine_tuned
-from lib.training import accuracy, robust_accuracy
 
 ROBUST = Constraint("l2", 0.5)
 

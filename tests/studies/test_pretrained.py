@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lib import microcosm, training
+from lib import microcosm, robustness, training
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images
 from lib.studies import pretrained
@@ -87,7 +87,7 @@ def test_a_source_is_what_its_parameters_say(sets, constraint):
     (row,) = training.fit(twin, sets[0], epochs=1, ball=shown, **settings)
     assert same(weights(model), weights(twin))
     assert record["train_accuracy"] == row["accuracy"] and record["seconds"] > 0
-    assert record["test_accuracy"] == training.accuracy(twin, sets[1])
+    assert record["test_accuracy"] == robustness.accuracy(twin, sets[1])
     assert record["parameters"] == {
         "constraint": constraint.name, "amount": constraint.amount, "epochs": 1, "width": 2,
         "arch": "small_resnet", "label_smoothing": 0.0, "augment": "none",

@@ -9,8 +9,8 @@ from PIL import Image
 
 from lib.attacks import Linf
 from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.robustness import accuracy, robust_accuracy
 from lib.studies import Ladder, pretrained, shipping
-from lib.training import accuracy, robust_accuracy
 from lib.zoo import shipped
 
 LOW, HIGH = Constraint("l2", 0.25), Constraint("l2", 0.5)
