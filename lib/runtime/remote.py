@@ -50,9 +50,14 @@ def run(
     threads, or a job ends one worker after another. The jobs of a worker that ends are made again.
     """
     cluster = _connected(address)
-    cluster.check()
-    if calls:
-        yield from _Run(cluster, function, calls, str(device), take).results()
+    try:
+        cluster.check()
+        if calls:
+            yield from _Run(cluster, function, calls, str(device), take).results()
+    except Exception:  # of many kinds, where the connection ends in the middle of something
+        if cluster.stands():
+            raise
+        raise cluster.lost() from None
 
 
 @cache
@@ -131,6 +136,11 @@ class _Cluster:
             self.sent[key] = self.client.submit(Parcel.unpacked, content, device, key=key)
         return self.sent[key]
 
+    def stands(self):
+        """Tell whether the connection has not ended, of which it takes a moment to know."""
+        time.sleep(1)
+        return self.client.status == "running"
+
     def lost(self):
         """Return what to raise where the scheduler has ended."""
         _connected.cache_clear()
@@ -181,10 +191,7 @@ class _Run:
     def _hand_out(self):
         """Give the workers jobs, while one has fewer than AHEAD, to the least busy first."""
         if time.monotonic() > self.asked + 1:  # workers come and go
-            try:
-                self.workers = self.client.nthreads()
-            except OSError:
-                raise self.cluster.lost() from None
+            self.workers = self.client.nthreads()
             self.asked = time.monotonic()
         busy = Counter(worker for _, worker in self.hands.values())
         while self.left and self.workers:
@@ -220,12 +227,7 @@ class _Run:
             )
         if error is not None:
             raise error
-        try:
-            found = future.result().value
-        except Exception:
-            if self.client.status == "running" and future.status == "finished":
-                raise
-            raise self.cluster.lost() from None
+        found = future.result().value
         if self.take:
             for part, told in enumerate(found):
                 self.take(number, part, told)
