@@ -64,4 +64,4 @@ def predictions(by_size: Mapping[int, Effect]) -> pd.DataFrame:
 def spreads(effects: Mapping[str, Effect]) -> pd.DataFrame:
     """Return standard deviations of contrasts, in points: columns target, seed and rest."""
     rows = {name: {k: v**0.5 for k, v in e.spread.items()} for name, e in effects.items()}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")

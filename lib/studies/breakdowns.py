@@ -46,6 +46,11 @@ def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
     return pd.concat([by_target(rows, one).assign(source=one) for one in (first, *others)])
 
 
+def without_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave the rows of natural sources and of those that were trained against an adversary."""
+    return rows[[one == NATURAL or one.ball is not None for one in rows["constraint"]]]
+
+
 def resolution(rows: pd.DataFrame, first: Constraint) -> Effect:
     """Return by how many points the difference to natural changes as the resolution is halved."""
     return effect(_by_halving(rows, first), "slope")

@@ -104,9 +104,9 @@ def test_spreads_are_standard_deviations():
     found = claim_tables.spreads({"better": known, "shape": single})
     assert list(found.index) == ["better", "shape"]
     assert found.loc["better"].to_dict() == {
-        "between targets": 3, "between training seeds": 2, "the two together, and subsets": 0.5,
+        "target": 3, "seed": 2, "rest": 0.5,
     }  # fmt: skip
-    assert np.isnan(found.loc["shape", "between targets"])
+    assert np.isnan(found.loc["shape", "target"])
 
 
 # The figure.

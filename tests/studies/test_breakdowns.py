@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from paired_rows import OTHER, ROBUST, SIZES, made
 
-from lib.constraint import NATURAL
+from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.stats import interval
 from lib.studies import breakdowns
 
@@ -43,6 +43,23 @@ def test_resolution_is_the_change_by_halving():
     )
     assert breakdowns.resolution(rows, ROBUST).mean == pytest.approx(2)
     assert breakdowns.resolution_by_target(rows, ROBUST) == pytest.approx(slopes)
+
+
+def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():
+    rows = made(lambda t, s, n, i: {"a": 3, "b": 5}[t] + s - 1)
+    noise, early = Constraint("noise", 0.05), Constraint("natural until", 0.29)
+    others = [rows[rows["constraint"] == ROBUST].assign(constraint=one) for one in (early, noise)]
+    random = rows[rows["constraint"] == NATURAL].assign(constraint=UNTRAINED)
+    rows = pd.concat([rows, *others, random])
+    found = breakdowns.over_natural(rows, ROBUST)
+    assert list(found["source"].unique()) == [ROBUST, noise, early]
+    means = found.groupby("target")["mean"].unique()
+    assert means["a"] == pytest.approx([3] * len(means["a"]))
+    assert means["b"] == pytest.approx([5] * len(means["b"]))
+    beyond = breakdowns.by_target(rows, ROBUST, second=noise)
+    assert beyond["mean"].tolist() == pytest.approx([0, 0], abs=1e-9)
+    left = breakdowns.without_controls(rows)
+    assert set(left["constraint"]) == {NATURAL, ROBUST}
 
 
 # Descriptions.
