@@ -42,6 +42,16 @@ def _cell(judged, controls, name):
     return "; ".join([text, *against])
 
 
+def in_short(claims: Mapping[str, str], judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the verdicts alone: a row for each claim, a column for each world.
+
+    claims, judged: as of `overview`.
+    """
+    found = {w: rows.set_index("claim")["verdict"] for w, rows in judged.items()}
+    table = pd.DataFrame(found).reindex(list(claims)).fillna(NOT_RUN)
+    return table.rename(index=dict(claims)).rename_axis("the paper")
+
+
 def estimate(effect: Effect) -> Estimate:
     """Return an effect as a number that writes itself, with its own 95 % interval."""
     return Estimate(effect.mean, *effect.interval())

@@ -75,6 +75,14 @@ def test_worlds_of_which_nothing_was_judged_are_not_run():
     assert rows[1][:3] == ("shape", "no number", "not run") and "**higher**" in rows[1][3]
 
 
+def test_the_verdicts_alone():
+    judged = {"photographs": claims.judge({"better": crossed(6)}), "microcosm": claims.judge({})}
+    found = claim_tables.in_short({"shape": "to shape", "better": "better"}, judged)
+    assert list(found.index) == ["to shape", "better"]
+    assert found.loc["better"].tolist() == ["higher", "not run"]
+    assert found.loc["to shape"].tolist() == ["not run", "not run"]
+
+
 def test_an_effect_is_written_with_its_own_interval():
     found = crossed(6)
     written = claim_tables.estimate(found)
