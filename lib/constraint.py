@@ -112,3 +112,9 @@ def constraints(l2: list[float], linf: list[float], more: Iterable[str] = ()) ->
         if str(one) == str(other):
             raise ValueError(f"{one.text} and {other.text} are both shown as {one}; give only one")
     return ladder
+
+
+def middle(constraints: Iterable[Constraint]) -> Constraint:
+    """Return the middle one in order, of two the weaker: it stands for all of them."""
+    ordered = sorted(constraints)
+    return ordered[(len(ordered) - 1) // 2]

@@ -13,6 +13,7 @@ from lib.constraint import (
     UNTRAINED,
     Constraint,
     constraints,
+    middle,
 )
 
 CONTROLS = [MIXED_TEXTURES, UNTRAINED, FROM_SCRATCH]
@@ -154,3 +155,9 @@ def test_the_constraints_of_a_ladder():
     assert [c.text for c in more] == [
         "natural", "l2 0.1", "l2 0.5", "noise 0.2", "low-pass 0.1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("radii", "expected"), [([1], 1), ([2, 1], 1), ([3, 1, 2], 2)])
+def test_the_middle_of_two_is_the_weaker(radii, expected):
+    found = middle([Constraint("l2", radius) for radius in radii])
+    assert found == Constraint("l2", expected)

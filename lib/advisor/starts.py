@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib import datasets
-from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
+from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint, middle
 from lib.networks import choose_device
 from lib.studies import Ladder, pretrained
 from lib.studies.parameters import a_source, check_learning
@@ -98,9 +98,9 @@ def robust_and_natural(starts: Iterable[Start]) -> tuple[Constraint, Constraint]
     starts = list(starts)
     for meant in (shipped.parse, _constraint):
         called = {meant(start.name): start.constraint for start in starts}
-        balls = sorted(under for under in called if under and under.name == "l2")
+        balls = [under for under in called if under and under.name == "l2"]
         if balls and NATURAL in called:
-            return called[balls[(len(balls) - 1) // 2]], called[NATURAL]
+            return called[middle(balls)], called[NATURAL]
     return None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib import microcosm
-from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint
+from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint, middle
 from lib.freezing import split
 from lib.images import Images
 from lib.networks import choose_device
@@ -131,7 +131,7 @@ class Ladder:
     @property
     def middle(self) -> Constraint:
         """The middle one of `robust`, of two the weaker, which stands for all of them."""
-        return self.robust[(len(self.robust) - 1) // 2]
+        return middle(self.robust)
 
     def only(self, *names: Constraint, seeds: Iterable[int] | None = None) -> "Ladder":
         """Choose the networks of some constraints, in the order named, and of some seeds.
