@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import nbformat
@@ -45,22 +46,26 @@ result = hashlib.sha256(images.x.numpy().tobytes())
 ROWS = """
 import test_kills
 from lib.runtime.rows import Job, collect
+call = {"n": [1, 2, 3, 4], "traces": str(folder)}
 jobs = [
-    Job(test_kills.measured, {"n": [1, 2, 3, 4], "seed": seed}, {"seed": seed}, together="n")
+    Job(test_kills.measured, {**call, "seed": seed}, {"seed": seed}, together="n")
     for seed in range(12)
 ]
 print("begun", flush=True)
 cluster = sys.argv[2] if sys.argv[2:] else ""
 found = collect(jobs, label="rows", file=str(folder / "rows.jsonl"), cluster=cluster)
-result = hashlib.sha256(found.to_csv(index=False).encode())
+result = hashlib.sha256(found.drop(columns="call", errors="ignore").to_csv(index=False).encode())
 """
+VALUES, IN_HANDS = 12 * 4, 2 * 4
+"""That the jobs of ROWS make, and that a worker may have in its hands."""
 JOBS = {"training": TRAINING, "decoding": DECODING, "rows": ROWS}
 
 
-def measured(n, seed):
-    """Take a moment for each value, and yield what depends on nothing else."""
+def measured(n, seed, traces):
+    """Take a moment for each value, leave a trace, and yield what depends on nothing else."""
     for value in n:
         time.sleep(0.05)
+        (Path(traces) / f"made-{uuid.uuid4().hex}").touch()
         yield {"n": value, "value": random.Random(100 * seed + value).random()}
 
 
@@ -136,7 +141,7 @@ def test_a_job_killed_again_and_again_ends_as_one_that_is_not(kind, tmp_path):
 def test_three_jobs_that_share_a_file_of_rows_and_are_killed_one_by_one(tmp_path):
     result = ended(started(ROWS, tmp_path / "undisturbed"))
     plain = rows.read(tmp_path / "undisturbed" / "rows.jsonl")
-    keys, draw, kills, trial = ["seed", "n", "value", "call"], random.Random(0), 0, 0
+    keys, draw, kills, trial = ["seed", "n", "value"], random.Random(0), 0, 0
     while kills < KILLS:
         folder, trial = tmp_path / f"{trial}", trial + 1
         together = [started(ROWS, folder) for _ in range(3)]
@@ -147,40 +152,69 @@ def test_three_jobs_that_share_a_file_of_rows_and_are_killed_one_by_one(tmp_path
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-def test_workers_of_a_cluster_that_are_killed_cost_only_what_is_in_their_hands(tmp_path):
+@pytest.fixture
+def dask(tmp_path):
+    """Start clusters of two workers, and end them all at the end."""
     pytest.importorskip("distributed")
+    begun = []
+
+    def start():
+        folder = tmp_path / f"dask-{len(begun)}"
+        folder.mkdir()
+        begun.append(Dask(folder))
+        return begun[-1], [begun[-1].worker() for _ in range(2)]
+
+    yield start
+    for one in begun:
+        one.close()
+
+
+def test_workers_of_a_cluster_that_are_killed_cost_only_what_is_in_their_hands(tmp_path, dask):
     result, draw = ended(started(ROWS, tmp_path / "undisturbed")), random.Random(1)
-    dask = Dask(tmp_path)
-    workers = [dask.worker(), dask.worker()]
-    for trial in range(KILLS):
-        job = started(ROWS, tmp_path / f"{trial}", dask.address)
+    (cluster, workers), kills, trial = dask(), 0, 0
+    while kills < KILLS:
+        folder, trial = tmp_path / f"{trial}", trial + 1
+        job = started(ROWS, folder, cluster.address)
         job.stdout.readline()
         time.sleep(draw.uniform(0, 4))
         victim = workers.pop(draw.randrange(2))
+        kills += job.poll() is None
         victim.kill()
         victim.wait()
-        workers.append(dask.worker())
+        workers.append(cluster.worker())
         assert ended(job) == result
-    dask.close()
+        assert 0 <= len(list(folder.glob("made-*"))) - VALUES <= IN_HANDS
 
 
-def test_a_scheduler_that_is_killed_leaves_the_rows_that_were_there(tmp_path):
-    pytest.importorskip("distributed")
+def test_a_scheduler_that_is_killed_leaves_the_rows_that_were_there(tmp_path, dask):
     result, draw = ended(started(ROWS, tmp_path / "undisturbed")), random.Random(2)
-    for trial in range(KILLS):
-        folder = tmp_path / f"{trial}"
-        folder.mkdir()
-        dask = Dask(folder)
-        for _ in range(2):
-            dask.worker()
-        job = started(ROWS, folder, dask.address)
+    kills, trial = 0, 0
+    while kills < KILLS:
+        folder, trial = tmp_path / f"{trial}", trial + 1
+        cluster, _ = dask()
+        job = started(ROWS, folder, cluster.address)
         job.stdout.readline()
         time.sleep(draw.uniform(0, 4))
-        dask.scheduler.kill()
+        kills += job.poll() is None
+        cluster.scheduler.kill()
         _, error = job.communicate(timeout=300)
-        assert job.returncode == 0 or "ParameterError: cluster: " in error.splitlines()[-1]
-        dask.close()
-        assert ended(started(ROWS, folder)) == result
+        assert job.returncode == 0 or error.splitlines()[-1].startswith(
+            "lib.runtime.rules.ParameterError: cluster: "
+        )
+        cluster.close()
+        goes_on_with_its_rows(folder, result)
+
+
+def goes_on_with_its_rows(folder, result):
+    """Run a job of rows to its end, and see that it makes again only what it had not kept."""
+    file = folder / "rows.jsonl"
+    kept = file.read_text() if file.exists() else ""
+    there = len(rows.read(file)) if kept else 0
+    for trace in folder.glob("made-*"):
+        trace.unlink()
+    assert ended(started(ROWS, folder)) == result
+    assert file.read_text().startswith(kept)
+    assert len(list(folder.glob("made-*"))) == VALUES - there
 
 
 def test_a_chapter_that_is_killed_goes_on_with_its_rows(tmp_path):
@@ -198,7 +232,9 @@ def test_a_chapter_that_is_killed_goes_on_with_its_rows(tmp_path):
 
     def whole(out):
         """Run it to its end; return what it says and the rows, without what was timed."""
-        assert begun(out).wait(600) == 0
+        job = begun(out)
+        _, error = job.communicate(timeout=600)
+        assert job.returncode == 0, error
         found = rows.read(out / "rows.jsonl")
         texts = [c.get("outputs", []) for c in nbformat.read(out / "out.ipynb", 4).cells]
         said = [o.data for one in texts for o in one if "text/markdown" in o.get("data", {})]
@@ -217,6 +253,8 @@ def test_a_chapter_that_is_killed_goes_on_with_its_rows(tmp_path):
             job = begun(out)
             time.sleep(draw.uniform(0, seconds))
             kills += killed(job)
+        file = out / "rows.jsonl"
+        kept = file.read_text() if file.exists() else ""
         said, found = whole(out)
-        assert said == plain_said
+        assert said == plain_said and file.read_text().startswith(kept)
         pd.testing.assert_frame_equal(found, plain, check_exact=True)

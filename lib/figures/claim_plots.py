@@ -16,7 +16,7 @@ def seeds_against(x: str, label: str, smallest: float) -> Callable[[pd.DataFrame
     """
 
     def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
-        """Draw rows of `lib.studies.contrasts.by_target`."""
+        """Draw rows of `lib.studies.breakdowns.by_target`."""
         part = frame.sort_values(x)
         ax.axhspan(-smallest, smallest, color=LIGHT, alpha=0.18, lw=0)
         ax.axhline(0, color=DARK, lw=1, ls="--")

@@ -47,7 +47,7 @@ def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
 
 
 def without_controls(rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave the rows of natural sources and of those that were trained against an adversary."""
+    """Keep only the rows of natural sources and of those that were trained against an adversary."""
     return rows[[one == NATURAL or one.ball is not None for one in rows["constraint"]]]
 
 

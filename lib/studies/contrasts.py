@@ -16,13 +16,17 @@ from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 CELL = ["target", "source_seed"]
 DRAWN = [*CELL, "resolution", "version", "n_train", "unfrozen_blocks", "subset_seed", "labels"]
 """What a pair of sources shares."""
+BLOCKS = 5
+"""Of the small residual network, for which data/claims.yaml says what a block may change."""
 LINF = "linf"
 
 
 def robust(world: str) -> Constraint:
-    """Return the rung that stands for all robust sources: fixed by the sources' own task.
+    """Return the rung that stands for all robust sources of a protocol.
 
-    Of the microcosm's ladder it is the middle one, which was fixed before there were rules.
+    By the rule it is fixed by the own task of the sources that learned photographs; it stands for
+    those of any other protocol as well. Of the microcosm's ladder it is the middle one, which was
+    fixed before there were rules.
     """
     return Constraint("l2", 0.25) if world == "microcosm" else rung()
 
@@ -72,11 +76,21 @@ def head_start(rows: pd.DataFrame, first: Constraint, second: Constraint = NATUR
 
 
 def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
-    """Return the slope of the difference by unfrozen block, in points a block."""
+    """Return the slope of the difference by unfrozen block, in points a block.
+
+    A network of more blocks than BLOCKS is taken for one of as many: what the whole of it changes
+    is what the smallest effect is about.
+    """
     pairs = gap(rows, "clean_accuracy", first, second)
-    means = pairs.groupby([*CELL, "n_train", "unfrozen_blocks"])["gap"].mean()
-    means = means.groupby([*CELL, "unfrozen_blocks"]).mean().reset_index()
-    return effect(slope(means, "gap", over="unfrozen_blocks"), "slope")
+    pairs["unfrozen"] = BLOCKS * pairs["unfrozen_blocks"] / pairs["unfrozen_blocks"].max()
+    means = pairs.groupby([*CELL, "n_train", "unfrozen"])["gap"].mean()
+    means = means.groupby([*CELL, "unfrozen"]).mean().reset_index()
+    return effect(slope(means, "gap", over="unfrozen"), "slope")
+
+
+def everything(rows: pd.DataFrame, first: Constraint, second: Constraint) -> Effect:
+    """Return the difference where every block is trained, mean over the sizes, in points."""
+    return better(rows[rows["unfrozen_blocks"] == rows["unfrozen_blocks"].max()], first, second)
 
 
 def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
@@ -134,23 +148,23 @@ CONTRASTS = {
 
 
 class Control(NamedTuple):
-    """What an effect must beat besides: a name, the contrast, and the kind of source it is to."""
+    """What an effect must beat besides: a contrast, the kind of source it is to, and its name.
 
-    called: str
+    called: what pages say, or "" for the name of the source.
+    """
+
     function: Callable[..., Effect]
     kind: str
+    called: str = ""
 
 
 CONTROLS = {
-    "better": (
-        Control("random weights", better, UNTRAINED.name),
-        Control("trained with noise", better, "noise"),
-        Control("trained on blurred images", better, "low-pass"),
-        Control("stopped early", better, "natural until"),
-    ),
-    "faster": (Control("without the lead at the end", head_start, NATURAL.name),),
-    "shape": (Control("natural, textures mixed", shape, MIXED_TEXTURES.name),),
-    "influence": (Control("random weights", influence, UNTRAINED.name),),
+    "better": [Control(better, kind) for kind in ("noise", "low-pass", "natural until")]
+    + [Control(better, UNTRAINED.name)],
+    "faster": [Control(head_start, NATURAL.name, "without the lead at the end")],
+    "any_depth": [Control(everything, UNTRAINED.name, "everything trained, from scratch")],
+    "shape": [Control(shape, MIXED_TEXTURES.name)],
+    "influence": [Control(influence, UNTRAINED.name)],
 }
 """The controls of each claim that has some, by its name."""
 
@@ -164,13 +178,13 @@ def effects(world: str, folder: str | Path = RESULTS) -> dict[str, Effect]:
     for name, (table, function, needs) in CONTRASTS.items():
         if has(world, table, folder):
             rows = evidence(world, table, folder)
-            if of_kind(rows, needs):
+            if of_kind(rows, needs) and robust(world) in set(rows["constraint"]):
                 found[name] = function(rows, robust(world))
     return found
 
 
 def controls(world: str, folder: str | Path = RESULTS) -> dict[str, dict[str, Effect]]:
-    """Return of each claim the controls that were measured: the effects, by their names.
+    """Return of each claim the controls that were measured: the effects, by what they are called.
 
     world, folder: as in `effects`.
     """
@@ -178,16 +192,18 @@ def controls(world: str, folder: str | Path = RESULTS) -> dict[str, dict[str, Ef
     for name, several in CONTROLS.items():
         table = CONTRASTS[name].table
         rows = evidence(world, table, folder) if has(world, table, folder) else None
-        for control in several if rows is not None else ():
-            for reference in of_kind(rows, control.kind):
-                measured = control.function(rows, robust(world), reference)
-                found.setdefault(name, {})[control.called] = measured
+        if rows is None or robust(world) not in set(rows["constraint"]):
+            continue
+        for function, kind, called in several:
+            for reference in of_kind(rows, kind):
+                measured = function(rows, robust(world), reference)
+                found.setdefault(name, {})[called or str(reference)] = measured
     return found
 
 
 def of_kind(rows: pd.DataFrame, kind: str) -> list[Constraint]:
-    """List what sources of a kind are among rows, by the kind's name: its first, or none."""
-    return [one for one in rows["constraint"].unique() if one.name == kind][:1]
+    """List the sources of a kind among rows, by the kind's name, in order."""
+    return sorted(one for one in rows["constraint"].unique() if one.name == kind)
 
 
 def printed() -> dict[str, tuple[float, float, float]]:

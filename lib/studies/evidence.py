@@ -14,7 +14,7 @@ import click
 
 from lib.runtime import command_line, files, provenance
 from lib.studies import protocols, study
-from lib.studies.measurements import MEASUREMENTS, OF_LEARNED
+from lib.studies.measurements import MEASUREMENTS, check
 from lib.studies.parameters import TABLE
 from lib.studies.study import Study
 
@@ -41,7 +41,8 @@ def write(study: Study, name: str) -> Path:
     files.replace(path, rows.to_csv(index=False, float_format="%.5g"))
     click.echo(f"{len(rows):,} rows in {seconds:.0f} s: {path}")
     root = files.DATA.parent
-    made = provenance.row(path.stem, seconds, provenance.commit(root), str(ladder.device))
+    place = "cluster" if ladder.cluster else str(ladder.device)
+    made = provenance.row(path.stem, seconds, provenance.commit(root), place)
     provenance.record(root, made, provenance.EVIDENCE)
     return path
 
@@ -64,13 +65,10 @@ def command(
     """
     asked = protocols.read(protocol)
     wanted = only or asked.measure
-    if unknown := [name for name in wanted if name not in MEASUREMENTS]:
-        raise ValueError(f"there is no table {unknown[0]!r}; allowed are {', '.join(MEASUREMENTS)}")
     for name, value in place.items():
         TABLE[name].rule(name, value)
     begun = study.begin(asked, targets, learned, **place)
-    if OF_LEARNED & {*wanted}:
-        begun.own()  # or an error, before the others are measured and not after
+    check(begun, wanted)
     for name in wanted:
         write(begun, name)
 

@@ -9,7 +9,9 @@ from lib.runtime.files import DATA
 from lib.zoo import shipped
 
 RESULTS = DATA / "results"
-READS = ("paper*.csv", "imagenet.csv", "results/*_*.csv")
+READS = (
+    "paper*.csv", "imagenet.csv", "results/photographs_*.csv", "results/microcosm_*.csv",
+)  # fmt: skip
 """What makes a chapter stale that shows it, below data."""
 WORLDS = ("photographs", "microcosm")
 """The protocols whose tables come with the book."""
@@ -33,7 +35,8 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
     """
     path = _path(world, name, folder)
     if not path.exists():
-        raise ValueError(f"there is no {path}; python -m lib.studies.evidence {world} measures it")
+        command = f"python -m lib.studies.evidence {world}, as data/README.md says"
+        raise ValueError(f"there is no {path}; it is measured by {command}")
     rows = pd.read_csv(path)
     rows["constraint"] = rows["constraint"].map(Constraint.parse)
     if "target" in rows:
@@ -47,9 +50,9 @@ def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
 
 
 def worlds(folder: str | Path = RESULTS) -> list[str]:
-    """List the protocols of which tables lie in a folder, photographs and the microcosm first."""
-    there = {path.stem.split("_")[0] for path in Path(folder).glob("*_heads.csv")}
-    return [*WORLDS, *sorted(there - {*WORLDS})]
+    """List photographs, the microcosm, and the other protocols of which tables lie in a folder."""
+    tables = Path(folder).glob("*_*.csv")
+    return list(dict.fromkeys([*WORLDS, *sorted(path.stem.split("_")[0] for path in tables)]))
 
 
 def _path(world, name, folder):

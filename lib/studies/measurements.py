@@ -3,7 +3,7 @@
 Each measurement takes a study, which is networks and targets, and returns the rows of one table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import pandas as pd
@@ -18,7 +18,8 @@ from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
 from lib.studies.ladder import By
 from lib.studies.linear_probe import probes
-from lib.studies.study import Study, held
+from lib.studies.protocols import NEEDS
+from lib.studies.study import Study, sizes_held
 
 EPOCHS = 30
 """Passes of the fine-tuning at several depths, and of the learning curves."""
@@ -62,7 +63,7 @@ def heads(study: Study) -> pd.DataFrame:
     rows = study.ladder.measure(
         probes,
         over={"target": study.targets},
-        together={"n": study.held(study.protocol.sizes)},
+        together={"n": sizes_held(study.targets, study.protocol.sizes)},
         seeds=study.ladder.subsets(rules()["subsets"]),
         label="heads",
     )
@@ -75,7 +76,7 @@ def resolutions(study: Study) -> pd.DataFrame:
     return study.ladder.only(NATURAL, study.robust).measure(
         probes_at,
         over={"target": study.targets, "resolution": PIXELS},
-        together={"n": study.held(SOME)},
+        together={"n": sizes_held(study.targets, SOME)},
         seeds=study.ladder.subsets(1),
         label="resolutions",
     )
@@ -103,20 +104,25 @@ def _both(target, change):
     return train, test
 
 
+def _cued(study):
+    """Return the targets that lose a cue; raise ValueError where none does."""
+    known = {name: study.targets[name] for name in CUED if name in study.targets}
+    if not known:
+        raise ValueError(f"stylised is asked of {', '.join(CUED)}, and neither is a target here")
+    return known
+
+
 def stylised(study: Study) -> pd.DataFrame:
     """Fit the best heads where a cue is taken from the target: its column version says how."""
     shown = {
-        f"{name}, {version}": _both(study.targets[name], change)
-        for name in CUED
+        f"{name}, {version}": _both(pair, change)
+        for name, pair in _cued(study).items()
         for version, change in CHANGED.items()
-        if name in study.targets
     }
-    if not shown:
-        raise ValueError(f"stylised is asked of {', '.join(CUED)}, and neither is a target here")
     rows = study.main.measure(
         probes,
         over={"target": shown},
-        together={"n": held(shown, CUED_N)},
+        together={"n": sizes_held(shown, CUED_N)},
         seeds=study.ladder.subsets(1),
         label="stylised",
     )
@@ -129,7 +135,7 @@ def curves(study: Study) -> pd.DataFrame:
     every = study.main.measure(
         transfers_at_best_rate,
         over={"target": study.targets},
-        together={"n": study.held(study.protocol.curve_sizes)},
+        together={"n": sizes_held(study.targets, study.protocol.curve_sizes)},
         seeds=study.ladder.subsets(1),
         unfrozen_blocks=1,
         epochs=EPOCHS,
@@ -144,7 +150,7 @@ def depths(study: Study) -> pd.DataFrame:
     rows = study.main.measure(
         transfers_at_best_rate,
         over={"target": study.targets, "unfrozen_blocks": study.protocol.depths},
-        together={"n": study.held(study.protocol.depth_sizes)},
+        together={"n": sizes_held(study.targets, study.protocol.depth_sizes)},
         seeds=study.ladder.subsets(1),
         epochs=EPOCHS,
         label="depths",
@@ -156,13 +162,13 @@ def depths(study: Study) -> pd.DataFrame:
 def shape(study: Study) -> pd.DataFrame:
     """Ask the sources about images whose two cues disagree."""
     kind = "drawn" if study.drawn else "phase"
-    conflicts, _ = cue_use.pulled_apart(kind, study.own(), CONFLICTS)
+    conflicts, _ = cue_use.pulled_apart(kind, study.learned_or_error(), CONFLICTS)
     return study.trained.measure(bias, conflicts=conflicts, label="shape")
 
 
 def left_of_cues(study: Study) -> pd.DataFrame:
     """Measure what is left of the sources' own accuracy where a cue is taken away."""
-    tested = sample(study.own(), min(TESTED, len(study.own())), seed=0)
+    tested = sample(study.learned_or_error(), min(TESTED, len(study.learned_or_error())), seed=0)
     versions = cue_use.versions(tested, drawn=study.drawn)
     return study.trained.measure(cue_use.accuracies, versions=versions, label="cues")
 
@@ -244,5 +250,24 @@ MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
     "influence": influence,
 }  # fmt: skip
 """What is measured, by the table that it gives."""
-OF_LEARNED = {"shape", "cues"}
-"""Those that ask the sources about what they have learned."""
+OF_LEARNED, OF_GROUPS = {"shape", "cues"}, {"hidden", "influence"}
+"""Those that ask the sources about what they have learned, and heads about groups of classes."""
+
+
+def check(study: Study, tables: Iterable[str]) -> None:
+    """Raise ValueError, before anything is measured, where tables ask for what a study lacks."""
+    protocol = study.protocol
+    for table in tables:
+        if table not in MEASUREMENTS:
+            raise ValueError(f"there is no table {table!r}; allowed are {', '.join(MEASUREMENTS)}")
+        for name in NEEDS.get(table, ()):
+            if name == "depths":
+                study.ladder.check_blocks(*protocol.depths)
+            else:
+                sizes_held(study.targets, getattr(protocol, name))
+        if table in OF_LEARNED:
+            study.learned_or_error()
+        if table in OF_GROUPS:
+            _grouped(study)
+        if table == "stylised":
+            _cued(study)

@@ -1,5 +1,6 @@
 """What a study measures, and of which sources: data/studies/NAME.yaml, or a file of one's own."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -7,25 +8,39 @@ from typing import Any
 
 import yaml
 
+from lib import augmentation
 from lib.runtime import rules
 from lib.runtime.files import DATA
 from lib.studies.parameters import MANY, TABLE
-from lib.studies.pretrained import Training
 from lib.zoo import shipped
 
 FOLDER = DATA / "studies"
 BUNDLED = "all"
 """As targets: those that come with the book."""
-NEEDED = ("n_source", "source_epochs", "attack_steps", "l2", "linf", "seeds")
-SOURCES = ("source_data", *NEEDED, "more_sources", "recipe")
+NEEDS = {"heads": ["sizes"], "curves": ["curve_sizes"], "depths": ["depths", "depth_sizes"]}
+"""What a protocol has to say, for a table."""
+LEARNED = ("n_source", "source_epochs", "attack_steps", "l2", "linf", "seeds")
+SOURCES = ("source_data", *LEARNED, "more_sources", "recipe")
 """What says which sources are trained, and how: parameters of chapters, and a recipe."""
+RECIPE = {
+    "arch": rules.text,
+    "width": rules.integer(1, 10_000),
+    "lr": rules.number(1e-6, 100),
+    "batch_size": rules.integer(2, MANY),
+    "label_smoothing": rules.number(0, 0.999),
+    "augment": rules.one_of(*augmentation.POLICIES),
+    "flips": rules.flag,
+    "bfloat16": rules.flag,
+}
+"""What a recipe may say, as `lib.studies.pretrained.Training`."""
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How a study is measured.
 
-    name: that of its file, with which the names of its tables begin. sources: parameters of
+    name: that of its file, with which the names of its tables begin: small letters, digits and
+    hyphens. sources: parameters of
     `lib.studies.Ladder.of`; where they name no source_data, the sources learn what the study is
     given. targets: the folders it needs, or BUNDLED. measure: its tables, as of
     `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all a target
@@ -43,8 +58,8 @@ class Protocol:
     depth_sizes: Sequence[int] = ()
 
     @property
-    def come(self) -> bool:
-        """Whether its sources come with the book."""
+    def comes_with_the_book(self) -> bool:
+        """Whether its sources were trained already, and lie in data/sources."""
         return shipped.meant(self.sources.get("source_data", ""))
 
     def learned(self, folder: str) -> str:
@@ -53,7 +68,7 @@ class Protocol:
         folder: of these images, or "". Raises ValueError for a folder where the protocol has images
         of its own.
         """
-        own = "" if self.come else self.sources.get("source_data", "")
+        own = "" if self.comes_with_the_book else self.sources.get("source_data", "")
         if own and folder:
             raise ValueError(f"the sources of {self.name} learn {own}; leave --learned out")
         return own or folder
@@ -75,6 +90,10 @@ def read(name: str) -> Protocol:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(given, dict):
         raise ValueError(f"{path} has no keys; needed are sources, targets and measure")
+    if not re.fullmatch("[a-z0-9-]+", path.stem):
+        raise ValueError(f"the file is {path.name}; allowed are small letters, digits and hyphens")
+    if path.resolve().parent != FOLDER.resolve() and (FOLDER / f"{path.stem}.yaml").exists():
+        raise ValueError(f"{path} is called as a protocol of the book; give it another name")
     _check(given)
     return Protocol(path.stem, **given)
 
@@ -88,23 +107,30 @@ def _check(given):
     for name, rule in RULES.items():
         if name in given:
             rule(name, given[name])
+    for table in given["measure"]:
+        if missing := [name for name in NEEDS.get(table, ()) if not given.get(name)]:
+            raise ValueError(f"the protocol measures {table} and lacks {', '.join(missing)}")
 
 
 def _sources(name, value):
     """Allow parameters of chapters that say what sources are trained, and a recipe."""
     if not isinstance(value, dict):
         rules.refuse(name, value, "parameters by name, as in l2: [0.25]")
-    _no_others(name, value, SOURCES)
+    trained = not shipped.meant(value.get("source_data", ""))  # the others have learned already
+    _no_others(name, value, SOURCES if trained else ["source_data"])
+    if missing := [one for one in LEARNED if trained and one not in value]:
+        raise ValueError(f"the sources lack {', '.join(missing)}")
     for parameter, given in value.items():
         if parameter != "recipe":
             TABLE[parameter].rule(parameter, given)
-    needed = () if shipped.meant(value.get("source_data", "")) else NEEDED
-    if missing := [parameter for parameter in needed if parameter not in value]:
-        raise ValueError(f"the sources lack {', '.join(missing)}")
+    if trained:
+        rules.integer(2, 1000)("seeds", value["seeds"])  # of one there is no interval
     recipe = value.get("recipe", {})
     if not isinstance(recipe, dict):
         rules.refuse("recipe", recipe, "settings by name, as in arch: resnet18")
-    _no_others("recipe", recipe, [one.name for one in fields(Training)])
+    _no_others("recipe", recipe, list(RECIPE))
+    for setting, given in recipe.items():
+        RECIPE[setting](setting, given)
 
 
 def _no_others(what, given, known):

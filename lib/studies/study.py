@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import datasets
-from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.constraint import NATURAL, UNTRAINED, Constraint, constraints
 from lib.images import Images
 from lib.networks import choose_device
 from lib.studies import contrasts
@@ -13,7 +13,7 @@ from lib.studies.ladder import By, Ladder
 from lib.studies.protocols import BUNDLED, Protocol
 from lib.zoo import shipped
 
-DRAWN = "microcosm"
+MICROCOSM = "microcosm"
 NOT_LEARNED = "what the sources learn is asked for; give its folder as --learned"
 
 
@@ -39,7 +39,7 @@ class Study:
     @property
     def drawn(self) -> bool:
         """Whether the sources learned the drawn world, whose cues can be told apart."""
-        return self.protocol.sources.get("source_data") == DRAWN
+        return self.protocol.sources.get("source_data") == MICROCOSM
 
     @property
     def main(self) -> Ladder:
@@ -51,26 +51,27 @@ class Study:
         """All sources but random weights, which know no classes."""
         return self.ladder.only(*(name for name in self.ladder.names if name != UNTRAINED))
 
-    def own(self) -> Images:
+    def learned_or_error(self) -> Images:
         """Return test images of what the sources have learned; raise ValueError without them."""
         if self.learned is None:
             raise ValueError(NOT_LEARNED)
         return self.learned
 
-    def held(self, sizes: Sequence[int]) -> By:
-        """Return the sizes that each target has images for; 0 is all it has."""
-        return held(self.targets, sizes)
 
+def sizes_held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int]) -> By:
+    """Return the sizes that each target has training images for; 0 is all it has.
 
-def held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int]) -> By:
-    """Return the sizes that each target has training images for; 0 is all it has."""
-    return By(
-        "target",
-        {
-            name: list(dict.fromkeys(n or len(train) for n in sizes if n <= len(train)))
-            for name, (train, _) in targets.items()
-        },
-    )
+    Raises ValueError for a target that has none.
+    """
+    held = {}
+    for name, (train, _) in targets.items():
+        held[name] = list(dict.fromkeys(n or len(train) for n in sizes if n <= len(train)))
+        if not held[name]:
+            raise ValueError(
+                f"{name} has {len(train)} training images, and the sizes of the protocol are "
+                f"{', '.join(map(str, sizes))}; give a smaller one"
+            )
+    return By("target", held)
 
 
 def begin(
@@ -89,10 +90,11 @@ def begin(
     a folder that sources are to learn, and as `Ladder.of` and `lib.datasets.load` do.
     """
     pairs, shown = _targets(protocol, targets), protocol.learned(learned)
-    if not (shown or protocol.come):
+    if not (shown or protocol.comes_with_the_book):
         raise ValueError(NOT_LEARNED)
+    _check_rung(protocol)
     test = datasets.load(shown, "test") if shown else None
-    if protocol.come:
+    if protocol.comes_with_the_book:
         ladder = _shipped(device, cluster)
         known = {
             key: record["validation"]["clean_accuracy"]
@@ -106,13 +108,28 @@ def begin(
     return Study(protocol, ladder, pairs, test, known)
 
 
+def _check_rung(protocol):
+    """Raise ValueError where the source that stands for the robust ones is not to be trained."""
+    robust = contrasts.robust(protocol.name)
+    radii = protocol.sources.get("l2", [])
+    if not protocol.comes_with_the_book and robust not in constraints(radii, []):
+        raise ValueError(
+            f"the l2 of {protocol.name} lacks {robust.amount:g}, which all contrasts ask for"
+        )
+
+
 def _targets(protocol, targets):
     """Load the targets of a protocol, each its training and its test images, by name."""
     if protocol.targets == BUNDLED:
         if targets:
             raise ValueError(f"the targets of {protocol.name} come with the book; name none")
         return datasets.named(BUNDLED)
-    folders = {Path(folder).resolve().name: folder for folder in targets}
+    names = [Path(folder).resolve().name for folder in targets]
+    for name in names:
+        if name not in protocol.targets or names.count(name) > 1:
+            listed = ", ".join(protocol.targets)
+            raise ValueError(f"the targets have {name!r}; allowed are {listed}, each once")
+    folders = dict(zip(names, targets, strict=True))
     if missing := [name for name in protocol.targets if name not in folders]:
         raise ValueError(f"the targets lack {', '.join(missing)}; give a folder of each")
     return {name: datasets.pair(folders[name]) for name in protocol.targets}
@@ -130,7 +147,7 @@ def _shipped(device, cluster):
 def _trained(given):
     """Return the ladder of sources that are trained, or found in the cache."""
     ladder = Ladder.of(given)
-    if given["source_data"] != DRAWN:
+    if given["source_data"] != MICROCOSM:
         return ladder
-    test = datasets.load(DRAWN, "test")
+    test = datasets.load(MICROCOSM, "test")
     return ladder | Ladder.of_mixed_textures(given, given["n_source"], test)

@@ -406,9 +406,7 @@ def test_hidden_classes_can_be_read_and_judged(monkeypatch):
         measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
     )
     assert set(contrasts.effects("photographs", evidence.RESULTS)) == {"influence"}
-    assert list(contrasts.controls("photographs", evidence.RESULTS)["influence"]) == [
-        "random weights"
-    ]
+    assert list(contrasts.controls("photographs", evidence.RESULTS)["influence"]) == ["untrained"]
 
 
 def fits(monkeypatch, stop=None):
@@ -540,6 +538,8 @@ ALL = rules()["targets"]
         ),
         (["microcosm", "--learned", "x"], "error: the sources of microcosm learn microcosm; leave"),
         (["resnet18", *ALL], "error: what the sources learn is asked for; give its folder as"),
+        (["photographs", *ALL, ALL[0]], "error: the targets have 'cifar10'; allowed are cifar10, "),
+        (["photographs", *ALL, "learned"], "error: the targets have 'learned'; allowed are cifar"),
         (["microcosm", "--only", "hands"], "error: Invalid value for '--only'"),
         ([], "error: Missing argument 'PROTOCOL'"),
     ],
@@ -596,4 +596,33 @@ def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
     effects = contrasts.effects("tiny", evidence.RESULTS)
     assert set(effects) == {"better", "most_with_few", "any_depth"}
     controls = contrasts.controls("tiny", evidence.RESULTS)["better"]
-    assert list(controls) == ["random weights", "trained with noise"]
+    assert list(controls) == ["noise 0.1", "untrained"]
+
+
+def change(**changes):
+    return lambda p: replace(p, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (change(measure=["heads", "hands"]), "there is no table 'hands'; allowed are heads, reso"),
+        (change(sizes=(31,)), "faces has 30 training images, and the sizes of the protocol are 31"),
+        (change(measure=["heads", "depths"], depth_sizes=(50,)), "digits has 45 training images"),
+        (change(measure=["heads", "depths"], depths=(0, 7)), "7"),
+        (change(measure=["heads", "hidden"]), "influence is asked of cifar10"),
+        (change(measure=["heads", "stylised"]), "stylised is asked of cifar10, clothing"),
+    ],
+)
+def test_what_a_study_lacks_is_said_before_anything_is_measured(study, changed, said):
+    protocol = changed(PROTOCOL)
+    with pytest.raises(ValueError, match=said):
+        measurements.check(replace(study, protocol=protocol), protocol.measure)
+
+
+def test_a_study_needs_the_rung_that_all_contrasts_ask_for(sources, folders, tmp_path, capsys):
+    file = tmp_path / "strong.yaml"
+    file.write_text(TINY.replace("l2: [0.25]", "l2: [0.5]"))
+    targets = [folders["cifar10"], folders["mnist"]]
+    code, _, error = run(capsys, file, *targets, "--learned", folders["learned"])
+    assert code == 1 and error.startswith("error: the l2 of strong lacks 0.25, which all contrasts")

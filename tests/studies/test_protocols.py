@@ -6,7 +6,7 @@ from lib.studies import claims, protocols
 from lib.studies.measurements import MEASUREMENTS
 
 WHOLE = """
-sources: {n_source: 10, source_epochs: 1, attack_steps: 1, l2: [0.25], linf: [], seeds: 1}
+sources: {n_source: 10, source_epochs: 1, attack_steps: 1, l2: [0.25], linf: [], seeds: 2}
 targets: [mnist]
 measure: [heads]
 sizes: [10]
@@ -27,7 +27,11 @@ def test_a_protocol_is_read(write):
     found = protocols.read(write(WHOLE))
     assert found.name == "own" and list(found.targets) == ["mnist"]
     assert list(found.measure) == ["heads"] and list(found.sizes) == [10] and not found.depths
-    assert not found.come and found.learned("folder") == "folder" and found.learned("") == ""
+    assert (
+        not found.comes_with_the_book
+        and found.learned("folder") == "folder"
+        and found.learned("") == ""
+    )
 
 
 @pytest.mark.parametrize("name", [path.stem for path in protocols.FOLDER.glob("*.yaml")])
@@ -41,9 +45,23 @@ def test_those_that_come_with_the_book_ask_for_what_can_be_measured(name):
         assert sorted(found.targets) == sorted(claims.rules()["targets"])
 
 
+def test_photographs_are_measured_as_was_fixed():
+    found, rules = protocols.read("photographs"), claims.rules()
+    faster, depths = rules["claims"]["faster"], rules["claims"]["any_depth"]
+    assert found.sizes == rules["sizes"] and found.curve_sizes == faster["sizes"]
+    assert found.depths == depths["depths"] and found.depth_sizes == depths["sizes"]
+
+
+def test_a_file_is_not_called_as_a_protocol_of_the_book_nor_oddly(tmp_path):
+    for name, said in (("photographs", "is called as a protocol"), ("my_own", "allowed are small")):
+        (tmp_path / f"{name}.yaml").write_text(WHOLE)
+        with pytest.raises(ValueError, match=said):
+            protocols.read(str(tmp_path / f"{name}.yaml"))
+
+
 def test_what_the_sources_of_a_protocol_learn():
     come, drawn, given = map(protocols.read, ("photographs", "microcosm", "resnet18"))
-    assert (come.come, drawn.come, given.come) == (True, False, False)
+    assert tuple(p.comes_with_the_book for p in (come, drawn, given)) == (True, False, False)
     assert [one.learned("") for one in (come, drawn, given)] == ["", "microcosm", ""]
     assert come.learned("here") == given.learned("here") == "here"
     with pytest.raises(ValueError, match="the sources of microcosm learn microcosm; leave"):
@@ -64,12 +82,18 @@ def test_what_the_sources_of_a_protocol_learn():
         (WHOLE.replace("[10]", "[-1]"), r"sizes\[0\] must be a whole number from 0"),
         (WHOLE.replace("[heads]", "heads"), "measure must be a list of tables"),
         (WHOLE.replace("[mnist]", "mnist"), "targets must be a list of names of folders"),
-        (WHOLE.replace("seeds: 1", "seeds: 0"), "seeds must be a whole number from 1"),
-        (WHOLE.replace(", seeds: 1", ""), "the sources lack seeds"),
-        (WHOLE.replace("seeds: 1", "seeds: 1, sedes: 2"), "sources has no 'sedes'"),
-        (WHOLE.replace("seeds: 1", "seeds: 1, recipe: {lrr: 1}"), "recipe has no 'lrr'; allowed"),
-        (WHOLE.replace("seeds: 1", "seeds: 1, recipe: 3"), "recipe must be settings by name"),
-        (WHOLE.replace("seeds: 1", "seeds: 1, source_data: nowhere"), "nowhere"),
+        (WHOLE.replace("seeds: 2", "seeds: 1"), "seeds must be a whole number from 2"),
+        (WHOLE.replace(", seeds: 2", ""), "the sources lack seeds"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, sedes: 2"), "sources has no 'sedes'"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, recipe: {lrr: 1}"), "recipe has no 'lrr'; allowed"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, recipe: 3"), "recipe must be settings by name"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, source_data: nowhere"), "nowhere"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, recipe: {lr: fast}"), "lr must be a number"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, recipe: {flips: 'no'}"), "flips must be True or"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, recipe: {epochs: 9}"), "recipe has no 'epochs'"),
+        (WHOLE.replace("seeds: 2", "seeds: 2, source_data: photographs"), "sources has no 'n_so"),
+        (WHOLE.replace("sizes: [10]", ""), "the protocol measures heads and lacks sizes"),
+        (WHOLE.replace("[heads]", "[heads, depths]"), "measures depths and lacks depths, depth_si"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write, text, said):
