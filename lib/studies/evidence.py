@@ -67,10 +67,11 @@ def command(
     wanted = only or asked.measure
     for name, value in place.items():
         TABLE[name].rule(name, value)
-    begun = study.begin(asked, targets, learned, **place)
-    check(begun, wanted)
+    prepared = study.prepare(asked, targets, learned)
+    check(prepared, wanted)
+    equipped = study.equip(prepared, learned, **place)
     for name in wanted:
-        write(begun, name)
+        write(equipped, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,12 @@ from lib.studies import attribution, cue_use, cues, fine_tuned
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
-from lib.studies.ladder import By
+from lib.studies.ladder import By, Ladder
 from lib.studies.linear_probe import probes
+from lib.studies.pretrained import Training
 from lib.studies.protocols import NEEDS
 from lib.studies.study import Study, sizes_held
+from lib.zoo.models import build
 
 EPOCHS = 30
 """Passes of the fine-tuning at several depths, and of the learning curves."""
@@ -255,14 +257,15 @@ OF_LEARNED, OF_GROUPS = {"shape", "cues"}, {"hidden", "influence"}
 
 
 def check(study: Study, tables: Iterable[str]) -> None:
-    """Raise ValueError, before anything is measured, where tables ask for what a study lacks."""
+    """Raise ValueError where tables ask for what a study lacks; it needs no networks yet."""
     protocol = study.protocol
+    arch = protocol.sources.get("recipe", {}).get("arch", Training.arch)
     for table in tables:
         if table not in MEASUREMENTS:
             raise ValueError(f"there is no table {table!r}; allowed are {', '.join(MEASUREMENTS)}")
         for name in NEEDS.get(table, ()):
             if name == "depths":
-                study.ladder.check_blocks(*protocol.depths)
+                Ladder({(NATURAL, 0): build(arch, 2)}).check_blocks(*protocol.depths)
             else:
                 sizes_held(study.targets, getattr(protocol, name))
         if table in OF_LEARNED:

@@ -40,12 +40,11 @@ class Protocol:
     """How a study is measured.
 
     name: that of its file, with which the names of its tables begin: small letters, digits and
-    hyphens. sources: parameters of
-    `lib.studies.Ladder.of`; where they name no source_data, the sources learn what the study is
-    given. targets: the folders it needs, or BUNDLED. measure: its tables, as of
-    `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all a target
-    has. curve_sizes, depth_sizes: of fine-tuned models whose learning curves, and whose blocks, are
-    looked at. depths: how many blocks these train besides the head; -1 is all.
+    hyphens. sources: parameters of `lib.studies.Ladder.of`; where they name no source_data, the
+    sources learn what the study is given. targets: the folders it needs, or BUNDLED. measure: its
+    tables, as of `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all
+    a target has. curve_sizes, depth_sizes: of fine-tuned models whose learning curves, and whose
+    blocks, are looked at. depths: how many blocks these train besides the head; -1 is all.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """A study: networks, and the targets that they are fine-tuned to, as a protocol asks for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import datasets
@@ -74,27 +74,28 @@ def sizes_held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int
     return By("target", held)
 
 
-def begin(
-    protocol: Protocol,
-    targets: Sequence[str] = (),
-    learned: str = "",
-    *,
-    device: str = "auto",
-    cluster: str = "",
-) -> Study:
-    """Load what a protocol asks for, and train its sources, or find those that were trained.
+def prepare(protocol: Protocol, targets: Sequence[str] = (), learned: str = "") -> Study:
+    """Load the images that a protocol asks for: a study that has no networks yet.
 
     targets: folders, named as in the protocol; none where they come with the book. learned: the
-    folder of what the sources learn, or "" where nothing asks for it. device, cluster: as in
-    `Ladder`. Raises ValueError for targets that are missing, or given where none is wanted, without
-    a folder that sources are to learn, and as `Ladder.of` and `lib.datasets.load` do.
+    folder of what the sources learn, or "" where nothing asks for it. Raises ValueError for targets
+    that are missing, not wanted or there twice, without a folder that sources are to learn, for
+    robust sources without the one that stands for all, and as `lib.datasets.load` does.
     """
     pairs, shown = _targets(protocol, targets), protocol.learned(learned)
     if not (shown or protocol.comes_with_the_book):
         raise ValueError(NOT_LEARNED)
     _check_rung(protocol)
     test = datasets.load(shown, "test") if shown else None
-    if protocol.comes_with_the_book:
+    return Study(protocol, Ladder({}), pairs, test, {})
+
+
+def equip(study: Study, learned: str = "", *, device: str = "auto", cluster: str = "") -> Study:
+    """Give a study its sources: trained, or found where they were.
+
+    study, learned: as of `prepare`. device, cluster: as in `Ladder`. Raises as `Ladder.of` does.
+    """
+    if study.protocol.comes_with_the_book:
         ladder = _shipped(device, cluster)
         known = {
             key: record["validation"]["clean_accuracy"]
@@ -102,10 +103,11 @@ def begin(
             if key[0] != UNTRAINED
         }
     else:
-        place = {"source_data": shown, "device": device, "cluster": cluster}
-        ladder = _trained({**protocol.sources, **place})
+        place = {"device": device, "cluster": cluster}
+        shown = study.protocol.learned(learned)
+        ladder = _trained({**study.protocol.sources, **place, "source_data": shown})
         known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
-    return Study(protocol, ladder, pairs, test, known)
+    return replace(study, ladder=ladder, accuracies=known)
 
 
 def _check_rung(protocol):

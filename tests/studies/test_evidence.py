@@ -365,7 +365,7 @@ def test_the_sources_of_the_microcosm_are_those_of_the_chapters(monkeypatch):
         "load",
         lambda _, split="train", n=None, **__: test if n is None else few,
     )
-    drawn = studies.begin(protocol, device="cpu")
+    drawn = studies.equip(studies.prepare(protocol), device="cpu")
     assert drawn.ladder.names == [NATURAL, ROBUST, MIXED_TEXTURES, UNTRAINED]
     assert drawn.learned is test and drawn.robust == ROBUST
     assert drawn.main.names == [NATURAL, ROBUST, UNTRAINED]
@@ -508,7 +508,8 @@ def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch)
 
 
 def test_where_it_is_computed_is_found_out_before(folders, sources):
-    study = studies.begin(protocols.read("photographs"), [str(folders[name]) for name in ALL])
+    folders = [str(folders[name]) for name in ALL]
+    study = studies.equip(studies.prepare(protocols.read("photographs"), folders))
     assert study.ladder.device == choose_device("auto") and study.learned is None
     devices = {next(m.parameters()).device.type for m in study.ladder.networks.values()}
     assert devices == {choose_device("auto").type}
@@ -552,7 +553,7 @@ def test_what_is_wrong_is_one_line(folders, sources, capsys, arguments, said):
 
 
 def test_hidden_classes_of_targets_that_have_none_are_one_line(study, capsys, monkeypatch):
-    monkeypatch.setattr(studies, "begin", lambda *_, **__: study)
+    monkeypatch.setattr(studies, "prepare", lambda *_: study)
     code, out, error = run(capsys, "microcosm", "--only", "hidden")
     assert code == 1 and len(error.splitlines()) == 1 and "cifar10" in error and out == ""
 
