@@ -134,7 +134,8 @@ def matched(
     """Look for the amount at which a control is as accurate as the rung.
 
     accuracy_of: trains it and tells, 0 to 1. first: two amounts to begin with; others lie on the
-    line through the two tries nearest to the goal. whole: only whole numbers are tried.
+    line through the two tries nearest to the goal, on either side. whole: only whole numbers are
+    tried.
 
     Returns the tries (amount, accuracy), at most TRIES, the nearest last.
     """
@@ -148,8 +149,14 @@ def matched(
 
 
 def _between(tries, goal, whole):
-    """Return the amount on the line through the two nearest tries, within three times any."""
-    (a, at_a), (b, at_b) = sorted(tries, key=lambda pair: abs(pair[1] - goal))[:2]
+    """Return the amount on a line through two tries, within three times any.
+
+    The nearest on either side of the goal, or where all lie on one side, the two nearest.
+    """
+    nearest = sorted(tries, key=lambda pair: abs(pair[1] - goal))
+    below = [pair for pair in nearest if pair[1] <= goal]
+    above = [pair for pair in nearest if pair[1] > goal]
+    (a, at_a), (b, at_b) = (below[0], above[0]) if below and above else nearest[:2]
     guess = a if at_a == at_b else a + (goal - at_a) * (b - a) / (at_b - at_a)
     tried = [amount for amount, _ in tries]
     guess = min(max(guess, min(tried) / 3), 3 * max(tried))
