@@ -4,19 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torchvision import transforms
 
-POLICIES = {
-    "none": (),
-    "crops": (transforms.RandomHorizontalFlip(),),
-    "paper": (
-        transforms.RandomHorizontalFlip(),
-        transforms.ColorJitter(0.25, 0.25, 0.25),
-        transforms.RandomRotation(2),
-    ),
-}
-"""How images are shown, by what follows a random crop: none leaves them as they are, crops turns
-half of them round, and paper does as Utrera et al. (2021)."""
+POLICIES = ("none", "crops", "paper")
+"""How images are shown: none leaves them as they are, crops pads, crops and turns half of them
+round, and paper does as Utrera et al. (2021)."""
 BATCH = 128
 
 
@@ -34,6 +25,17 @@ def check_policy(policy: str, views: int) -> None:
             f"views is {views} with augment {policy}; allowed are 1 without augmentation, and "
             "with it 0, new ones in each epoch and none kept, or the number that is kept"
         )
+
+
+def _drawing(policy, side):
+    """Return what draws a view of an image of so many pixels a side."""
+    # Imported here, since it takes two seconds that most who import this do not need.
+    from torchvision import transforms
+
+    steps = [transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip()]
+    if policy == "paper":
+        steps += [transforms.ColorJitter(0.25, 0.25, 0.25), transforms.RandomRotation(2)]
+    return transforms.Compose(steps)
 
 
 def one_view(
@@ -56,7 +58,7 @@ def one_view(
 
     Returns uint8 of x's shape.
     """
-    draw = transforms.Compose([transforms.RandomCrop(x.shape[-1], padding=4), *POLICIES[policy]])
+    draw = _drawing(policy, x.shape[-1])
     drawn = torch.empty_like(x)
     with torch.random.fork_rng(devices=[]):
         for i, position in enumerate(positions):

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from lib.attacks import L2, Ball, Linf
 
@@ -124,6 +123,9 @@ def low_passed(x: Tensor, cutoff: float) -> Tensor:
     is the finest grating pixels can show. Returns float of x's shape and range. Raises ValueError
     for a cutoff ≤ 0.
     """
+    # Imported here, since it takes two seconds that most who import this do not need.
+    from torchvision.transforms.v2.functional import gaussian_blur
+
     if not cutoff > 0:
         raise ValueError(f"cutoff is {cutoff}; allowed is above 0, in cycles per pixel")
     # A Gaussian of σ pixels passes exp(−2 π² σ² f²) of the frequency f.

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2.functional import resize
 
 Depth = tuple[float, float]
 """The values of a deep grey image that become black and white."""
@@ -133,6 +132,9 @@ def fit(x: torch.Tensor, size: int) -> torch.Tensor:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = x[..., top : top + side, left : left + side]
+    # Imported here, since it takes two seconds that most who import this do not need.
+    from torchvision.transforms.v2.functional import resize
+
     return resize(square, [size, size], antialias=True)
 
 

@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import PIL
 import torch
-import torchvision
 from filelock import FileLock
 from joblib import cpu_count
 
@@ -85,7 +85,7 @@ class Store:
             "files": identity(self.list_files() if listed is None else listed),
             "depth": self.depth,
             "code": code(*self.code),
-            "libraries": [PIL.__version__, torchvision.__version__],
+            "libraries": [PIL.__version__, version("torchvision")],
         }
 
     def _read(self, identity):

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import datasets
 
-from lib.datasets import decoded, downloads, layouts
-from lib.datasets.layouts import listed, packed, paired
+from lib.datasets import decoded, downloads
 from lib.datasets.walk import File
 from lib.images import SPLITS, TEST_SHARE, Images, held_out
 
@@ -31,14 +29,15 @@ def _by_drawer(files, y):
 class Known:
     """A set of torchvision, and what its class does not tell in one way for all.
 
-    title: as people write it. make: its class. read: of `lib.datasets.layouts`. files: what can be
-    laid by hand, below the set's folder. parts: how the class is asked for what trains, and for
-    what tests; several are joined. tested: tells which images of a WHOLE one test.
+    title: as people write it. make: its class, and read: what tells its content, by their names in
+    `lib.datasets.layouts`. files: what can be laid by hand, below the set's folder. parts: how the
+    class is asked for what trains, and for what tests; several are joined. tested: tells which
+    images of a WHOLE one test.
     """
 
     title: str
-    make: Callable
-    read: Callable
+    make: str
+    read: str
     files: tuple[str, ...]
     parts: Parts = SPLIT
     tested: Callable = lambda files, y: held_out(y)
@@ -51,37 +50,37 @@ def _idx(name):
 
 
 SETS = {
-    "cifar10": Known("CIFAR-10", datasets.CIFAR10, packed, ("cifar-10-python.tar.gz",), FLAG),
-    "cifar100": Known("CIFAR-100", datasets.CIFAR100, packed, ("cifar-100-python.tar.gz",), FLAG),
-    "svhn": Known("SVHN", datasets.SVHN, packed, ("train_32x32.mat", "test_32x32.mat")),
-    "mnist": Known("MNIST", datasets.MNIST, packed, _idx("MNIST"), FLAG),
-    "fashionmnist": Known("Fashion-MNIST", datasets.FashionMNIST, packed,
+    "cifar10": Known("CIFAR-10", "CIFAR10", "packed", ("cifar-10-python.tar.gz",), FLAG),
+    "cifar100": Known("CIFAR-100", "CIFAR100", "packed", ("cifar-100-python.tar.gz",), FLAG),
+    "svhn": Known("SVHN", "SVHN", "packed", ("train_32x32.mat", "test_32x32.mat")),
+    "mnist": Known("MNIST", "MNIST", "packed", _idx("MNIST"), FLAG),
+    "fashionmnist": Known("Fashion-MNIST", "FashionMNIST", "packed",
         _idx("FashionMNIST"), FLAG),
-    "kmnist": Known("KMNIST", datasets.KMNIST, packed, _idx("KMNIST"), FLAG),
-    "emnist": Known("EMNIST", layouts.EMNIST, packed, ("EMNIST/raw/gzip.zip",), FLAG),
-    "omniglot": Known("Omniglot", layouts.Omniglot, layouts.omniglot,
+    "kmnist": Known("KMNIST", "KMNIST", "packed", _idx("KMNIST"), FLAG),
+    "emnist": Known("EMNIST", "EMNIST", "packed", ("EMNIST/raw/gzip.zip",), FLAG),
+    "omniglot": Known("Omniglot", "Omniglot", "omniglot",
         ("omniglot-py/images_background.zip",), WHOLE, _by_drawer),
-    "stl10": Known("STL10", datasets.STL10, packed, ("stl10_binary.tar.gz",)),
-    "gtsrb": Known("GTSRB", datasets.GTSRB, paired,
+    "stl10": Known("STL10", "STL10", "packed", ("stl10_binary.tar.gz",)),
+    "gtsrb": Known("GTSRB", "GTSRB", "paired",
         ("gtsrb/GTSRB-Training_fixed.zip", "gtsrb/GTSRB_Final_Test_Images.zip",
          "gtsrb/GTSRB_Final_Test_GT.zip")),
-    "eurosat": Known("EuroSAT", datasets.EuroSAT, paired, ("eurosat/EuroSAT.zip",), WHOLE),
-    "dtd": Known("DTD", datasets.DTD, listed, ("dtd/dtd-r1.0.1.tar.gz",), TRAIN_AND_VAL),
-    "flowers102": Known("Flowers102", datasets.Flowers102, listed,
+    "eurosat": Known("EuroSAT", "EuroSAT", "paired", ("eurosat/EuroSAT.zip",), WHOLE),
+    "dtd": Known("DTD", "DTD", "listed", ("dtd/dtd-r1.0.1.tar.gz",), TRAIN_AND_VAL),
+    "flowers102": Known("Flowers102", "Flowers102", "listed",
         ("flowers-102/102flowers.tgz", "flowers-102/imagelabels.mat", "flowers-102/setid.mat"),
         TRAIN_AND_VAL),
-    "oxfordiiitpet": Known("OxfordIIITPet", datasets.OxfordIIITPet, listed,
+    "oxfordiiitpet": Known("OxfordIIITPet", "OxfordIIITPet", "listed",
         ("oxford-iiit-pet/images.tar.gz", "oxford-iiit-pet/annotations.tar.gz"),
         (({"split": "trainval"},), ({"split": "test"},))),
-    "food101": Known("Food101", datasets.Food101, listed, ("food-101.tar.gz",)),
+    "food101": Known("Food101", "Food101", "listed", ("food-101.tar.gz",)),
     # Unpacked, since versions of torchvision differ in the archive.
-    "caltech101": Known("Caltech101", datasets.Caltech101, layouts.caltech,
+    "caltech101": Known("Caltech101", "Caltech101", "caltech",
         ("caltech101/101_ObjectCategories",), WHOLE),
-    "imagenet": Known("ImageNet", layouts.ImageNet, layouts.imagenet,
+    "imagenet": Known("ImageNet", "ImageNet", "imagenet",
         ("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
         (({"split": "train"},), ({"split": "val"},))),
 }  # fmt: skip
-ARRAYS = {name for name, known in SETS.items() if known.read is packed}
+ARRAYS = {name for name, known in SETS.items() if known.read == "packed"}
 """The sets whose images lie in a few large files;"""
 FILES = set(SETS) - ARRAYS
 """those whose images are files of their own."""
@@ -108,10 +107,14 @@ def contents(name: str, split: str) -> tuple[Any, torch.Tensor, tuple[str, ...]]
     Of a set in ARRAYS the pixels, uint8 (N, 3, H, W), stand in the place of the files. Raises
     ValueError as `read` does.
     """
+    # Imported here, since torchvision takes two seconds that most who import this do not need.
+    from lib.datasets import layouts
+
     known, parts = SETS[name], []
+    content = getattr(layouts, known.read)
     for asked in known.parts[SPLITS.index(split)]:
-        make = partial(known.make, **asked)
-        parts.append(known.read(downloads.opened(name, known.title, make, known.files)))
+        make = partial(layouts.made(known.make), **asked)
+        parts.append(content(downloads.opened(name, known.title, make, known.files)))
     joined, labels, (classes, *others) = zip(*parts, strict=True)
     if any(list(other) != list(classes) for other in others):
         raise ValueError(f"the parts of {known.title} are not of the same classes")

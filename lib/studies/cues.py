@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from lib.kinds import low_passed
 
@@ -58,6 +57,7 @@ def silhouettes(x: Tensor) -> Tensor:
     distances to it in two. An object that touches the border, or has its colour, is cut.
     """
     from skimage.filters import threshold_otsu  # slow to import
+    from torchvision.transforms.v2.functional import gaussian_blur  # and this
 
     smooth = gaussian_blur(x.float(), 3)
     border = torch.ones(x.shape[2:], dtype=torch.bool)

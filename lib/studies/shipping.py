@@ -6,6 +6,7 @@ the sources learn: never by transfer, nor by the test images.
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,14 @@ def matched(
 def _between(tries, goal, whole):
     """Return the amount on a line through two tries, within three times any.
 
-    The nearest on either side of the goal, or where all lie on one side, the two nearest.
+    They are those on either side of the goal that lie closest together, or where all are on one
+    side, the two nearest to it.
     """
+    below = [pair for pair in tries if pair[1] <= goal]
+    above = [pair for pair in tries if pair[1] > goal]
+    around = sorted(product(below, above), key=lambda pair: abs(pair[0][0] - pair[1][0]))
     nearest = sorted(tries, key=lambda pair: abs(pair[1] - goal))
-    below = [pair for pair in nearest if pair[1] <= goal]
-    above = [pair for pair in nearest if pair[1] > goal]
-    (a, at_a), (b, at_b) = (below[0], above[0]) if below and above else nearest[:2]
+    (a, at_a), (b, at_b) = around[0] if around else nearest[:2]
     guess = a if at_a == at_b else a + (goal - at_a) * (b - a) / (at_b - at_a)
     tried = [amount for amount, _ in tries]
     guess = min(max(guess, min(tried) / 3), 3 * max(tried))
