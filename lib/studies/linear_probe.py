@@ -1,6 +1,7 @@
 """Heads at their optimum, the weight decay chosen by validation: no learning rate decides."""
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -91,6 +92,8 @@ def _fitted(features, y, decays):
         head = LogisticRegression(C=1 / (decay * len(y)), max_iter=2000, warm_start=True)
         if last is not None:
             head.coef_, head.intercept_, head.classes_ = last.coef_, last.intercept_, last.classes_
-        last = head.fit(x, y)
+        with warnings.catch_warnings():  # few images of many classes are what is asked
+            warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+            last = head.fit(x, y)
         found.append((last, scaler))
     return found
