@@ -49,7 +49,7 @@ def in_short(claims: Mapping[str, str], judged: Mapping[str, pd.DataFrame]) -> p
     """
     found = {w: rows.set_index("claim")["verdict"] for w, rows in judged.items()}
     table = pd.DataFrame(found).reindex(list(claims)).fillna(NOT_RUN)
-    return table.rename(index=dict(claims)).rename_axis("the paper")
+    return table.rename(index=dict(claims))
 
 
 def estimate(effect: Effect) -> Estimate:
