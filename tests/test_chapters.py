@@ -314,7 +314,8 @@ def test_chapter_08_judges_tables_of_ones_own(tmp_path):
     assert "Not run: faster, any depth and which constraint" in text
     assert not any(title in text for title in measured.TITLES.values())
     done = run("08", "--no-page", "-p", "results", tmp_path.parent, cwd=tmp_path)
-    assert done.returncode == 1 and "photographs_heads.csv; it is measured by python -m" in done.stderr
+    assert done.returncode == 1
+    assert "photographs_heads.csv; it is measured by python -m" in done.stderr
 
 
 def test_the_verdicts_that_are_read_follow_from_the_committed_rows():
