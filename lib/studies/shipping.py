@@ -157,9 +157,11 @@ def _between(tries, goal, whole):
     """
     below = [pair for pair in tries if pair[1] <= goal]
     above = [pair for pair in tries if pair[1] > goal]
-    around = sorted(product(below, above), key=lambda pair: abs(pair[0][0] - pair[1][0]))
-    nearest = sorted(tries, key=lambda pair: abs(pair[1] - goal))
-    (a, at_a), (b, at_b) = around[0] if around else nearest[:2]
+    if below and above:
+        pairs = product(below, above)
+        (a, at_a), (b, at_b) = min(pairs, key=lambda pair: abs(pair[0][0] - pair[1][0]))
+    else:
+        (a, at_a), (b, at_b) = sorted(tries, key=lambda pair: abs(pair[1] - goal))[:2]
     guess = a if at_a == at_b else a + (goal - at_a) * (b - a) / (at_b - at_a)
     tried = [amount for amount, _ in tries]
     guess = min(max(guess, min(tried) / 3), 3 * max(tried))
