@@ -69,7 +69,7 @@ def command(
         TABLE[name].rule(name, value)
     prepared = study.prepare(asked, targets, learned)
     check(prepared, wanted)
-    equipped = study.equip(prepared, learned, **place)
+    equipped = study.equip(prepared, **place)
     for name in wanted:
         write(equipped, name)
 

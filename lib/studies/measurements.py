@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lib.constraint import NATURAL
 from lib.images import Images, sample, scale, subset
 from lib.shape_bias import bias
-from lib.studies import attribution, cue_use, cues, fine_tuned
+from lib.studies import attribution, cue_use, cues, fine_tuned, likeness, synthesis
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
@@ -54,6 +54,10 @@ DAMPING, CUTOFF, PASSES = 5e-4, 0.05, (150, 15, 0)
 TESTED = 2000
 """Images of the sources' own classes that lose a cue."""
 CONFLICTS = 4000
+INVERTED, SEARCH = 64, {"steps": 60, "size": 1.0}
+"""Images of the sources' own task whose features are searched for, and how, as in chapter 06."""
+JUDGES = 2
+"""Sources of other seeds that say what those images show, of the natural and of the robust ones."""
 
 
 def heads(study: Study) -> pd.DataFrame:
@@ -175,6 +179,37 @@ def left_of_cues(study: Study) -> pd.DataFrame:
     return study.trained.measure(cue_use.accuracies, versions=versions, label="cues")
 
 
+def inversions(study: Study) -> pd.DataFrame:
+    """Look for images with the features of others, and ask sources of other seeds what they show.
+
+    Random weights are asked for theirs, too: what their features leave open no training tells.
+    """
+    learned = study.learned_or_error()
+    images = sample(learned, min(INVERTED, len(learned)), seed=0)
+    return study.ladder.measure(
+        synthesis.inversions,
+        images=images,
+        others=learned[likeness.elsewhere(images.y, learned.y, seed=0)],
+        jury=_judges(study),
+        **SEARCH,
+        label="inversions",
+    )
+
+
+def _judges(study):
+    """Return for each training seed the natural and the robust sources of the seeds after it."""
+    seeds, kinds = study.ladder.seeds, {"natural": NATURAL, "robust": study.robust}
+    later = {seed: (seeds[i + 1 :] + seeds[:i])[:JUDGES] for i, seed in enumerate(seeds)}
+    juries = {
+        seed: {
+            f"{kind} judges": [study.ladder.networks[c, s] for s in others]
+            for kind, c in kinds.items()
+        }
+        for seed, others in later.items()
+    }
+    return By("source_seed", juries)
+
+
 def _grouped(study):
     """Return the targets whose classes have groups; raise ValueError where none has."""
     known = {name: pair for name, pair in study.targets.items() if name in GROUPS}
@@ -249,10 +284,10 @@ def influence(study: Study) -> pd.DataFrame:
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
     "heads": heads, "resolutions": resolutions, "stylised": stylised, "curves": curves,
     "depths": depths, "shape": shape, "cues": left_of_cues, "hidden": hidden,
-    "influence": influence,
+    "influence": influence, "inversions": inversions,
 }  # fmt: skip
 """What is measured, by the table that it gives."""
-OF_LEARNED, OF_GROUPS = {"shape", "cues"}, {"hidden", "influence"}
+OF_LEARNED, OF_GROUPS = {"shape", "cues", "inversions"}, {"hidden", "influence"}
 """Those that ask the sources about what they have learned, and heads about groups of classes."""
 
 

@@ -40,7 +40,7 @@ AMOUNTS: dict[str, tuple[float, float]] = {
     "noise": (0.05, 0.06), "low-pass": (0.2, 0.3), "natural until": (4, 6),
 }  # fmt: skip
 """The controls, and which amounts of each are tried first; of the last these are epochs."""
-CLOSE, TRIES = 0.0072, 6
+CLOSE, TRIES = 0.0072, 8
 """How near the accuracy of a control has to be to the rung's, a standard error on 4,000 images, and
 how many amounts are tried."""
 LEARNED = (

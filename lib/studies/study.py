@@ -86,14 +86,16 @@ def prepare(protocol: Protocol, targets: Sequence[str] = (), learned: str = "") 
     if not (shown or protocol.comes_with_the_book):
         raise ValueError(NOT_LEARNED)
     _check_rung(protocol)
+    if not protocol.comes_with_the_book:
+        protocol = replace(protocol, sources={**protocol.sources, "source_data": shown})
     test = datasets.load(shown, "test") if shown else None
     return Study(protocol, Ladder({}), pairs, test, {})
 
 
-def equip(study: Study, learned: str = "", *, device: str = "auto", cluster: str = "") -> Study:
+def equip(study: Study, *, device: str = "auto", cluster: str = "") -> Study:
     """Give a study its sources: trained, or found where they were.
 
-    study, learned: as of `prepare`. device, cluster: as in `Ladder`. Raises as `Ladder.of` does.
+    study: as of `prepare`. device, cluster: as in `Ladder`. Raises as `Ladder.of` does.
     """
     if study.protocol.comes_with_the_book:
         ladder = _shipped(device, cluster)
@@ -103,9 +105,7 @@ def equip(study: Study, learned: str = "", *, device: str = "auto", cluster: str
             if key[0] != UNTRAINED
         }
     else:
-        place = {"device": device, "cluster": cluster}
-        shown = study.protocol.learned(learned)
-        ladder = _trained({**study.protocol.sources, **place, "source_data": shown})
+        ladder = _trained({**study.protocol.sources, "device": device, "cluster": cluster})
         known = {key: record["test_accuracy"] for key, record in ladder.records.items()}
     return replace(study, ladder=ladder, accuracies=known)
 

@@ -63,6 +63,8 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
     monkeypatch.setattr(measurements, "CONFLICTS", 30)
     monkeypatch.setattr(measurements, "EPOCHS", 2)
+    monkeypatch.setattr(measurements, "INVERTED", 6)
+    monkeypatch.setattr(measurements, "SEARCH", {"steps": 3, "size": 1.0})
     quick = partial(transfers_at_best_rate, rates=(0.1,))
     monkeypatch.setattr(measurements, "transfers_at_best_rate", quick)
 
@@ -119,13 +121,14 @@ MEASURED = {
     "depths": ("lr", "train_accuracy", "clean_accuracy"),
     "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
     "hidden": ("match", "three_of_five", "chance", "clean_accuracy"),
+    "inversions": ("left", "covered", "ssim", "natural judges", "robust judges"),
 }
 """The columns that must have numbers,"""
-NO_SHARE = {"weight_decay", "lr", "conflicts"}
+NO_SHARE = {"weight_decay", "lr", "conflicts", "left", "covered", "ssim"}
 """and which of them are no shares."""
 RUN = ("constraint", "source_seed", "subset_seed")
 CELLS = (
-    "target", "resolution", "version", "n_train", "unfrozen_blocks", "labels",
+    "target", "resolution", "version", "n_train", "unfrozen_blocks", "labels", "start",
     "n", "epochs", "damping", "cutoff",
 )  # fmt: skip
 
@@ -326,6 +329,29 @@ def test_cues_are_taken_from_what_the_sources_learned(study):
     assert rows.groupby(["constraint", "source_seed"]).size().nunique() == 1
     with pytest.raises(ValueError, match="give its folder as --learned"):
         measurements.left_of_cues(replace(study, learned=None))
+
+
+def test_what_sources_see_is_judged_by_sources_of_other_seeds(study, monkeypatch):
+    rows = measurements.inversions(study)
+    assert not faults(rows, "inversions", ROBUST)
+    assert set(rows["constraint"]) == {NATURAL, ROBUST, OTHER, UNTRAINED}
+    assert set(rows["start"]) == {"noise", "another image"} and len(rows) == 16
+    networks, asked = study.ladder.networks, []
+
+    def spy(model, *, jury, **_):
+        asked.append((model, jury))
+        return {"left": 0.0}
+
+    monkeypatch.setattr(measurements.synthesis, "inversions", spy)
+    measurements.inversions(study)
+    seeds = {id(model): seed for (_, seed), model in networks.items()}
+    assert len(asked) == len(networks)
+    for model, jury in asked:
+        other = 1 - seeds[id(model)]
+        assert jury["natural judges"] == [networks[NATURAL, other]]
+        assert jury["robust judges"] == [networks[ROBUST, other]]
+    with pytest.raises(ValueError, match="give its folder as --learned"):
+        measurements.inversions(replace(study, learned=None))
 
 
 def test_influence_is_counted_and_held_against_leaving_out(study, monkeypatch):
