@@ -17,6 +17,7 @@ def write(folder, seeds=3, targets=("near", "far", "odd")):
         "photographs_heads": {"n_train": (100, 200), "subset_seed": (0, 1)},
         "photographs_resolutions": {"resolution": (8, 32), "n_train": (100,), "subset_seed": (0,)},
         "photographs_stylised": {"version": ("as it is", "flat"), "n_train": (100,)},
+        "photographs_depths": {"unfrozen_blocks": (0, 1, 5), "n_train": (100,)},
         "photographs_hidden": {"labels": ("true", "random"), "subset_seed": (0,)},
         "photographs_shape": {},
         "microcosm_heads": {"n_train": (20, 40), "subset_seed": (0,)},

@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from lib.figures.plots import BLUE, DARK, LIGHT, plain_ticks, whiskers
 
 
-def seeds_against(x: str, label: str, smallest: float) -> Callable[[pd.DataFrame, Axes], Axes]:
+def seeds_against(
+    x: str, label: str, smallest: float, *, doubling: bool = True
+) -> Callable[[pd.DataFrame, Axes], Axes]:
     """Return what draws differences in points against a column, the seeds as dots.
 
-    x: the column, drawn on a doubling axis. label: of it. smallest: the smallest effect of
-    interest, in points: a grey band around 0 is drawn to it.
+    x: the column. label: of it. smallest: the smallest effect of interest, in points: a grey band
+    around 0 is drawn to it. doubling: whether the axis of x doubles.
     """
 
     def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
@@ -23,8 +25,11 @@ def seeds_against(x: str, label: str, smallest: float) -> Callable[[pd.DataFrame
         for place, seeds in zip(part[x], part["seeds"], strict=True):
             ax.plot([place] * len(seeds), seeds, ".", color=BLUE, alpha=0.4, ms=5)
         whiskers(part, part[x], ax, scale=1, color=BLUE, marker="o", lw=1.2)
-        ax.set_xscale("log", base=2)
-        plain_ticks(ax, sorted(set(part[x]))[::-2])
+        ticks = sorted(set(part[x]))
+        if doubling:
+            ax.set_xscale("log", base=2)
+            ticks = ticks[::-2]  # there is no room for all
+        plain_ticks(ax, ticks)
         ax.set(xlabel=label, ylabel="robust − natural, points")
         return ax
 

@@ -52,23 +52,27 @@ def in_short(claims: Mapping[str, str], judged: Mapping[str, pd.DataFrame]) -> p
     return table.rename(index=dict(claims))
 
 
-def estimate(effect: Effect) -> Estimate:
-    """Return an effect as a number that writes itself, with its own 95 % interval."""
-    return Estimate(effect.mean, *effect.interval())
+def estimate(effect: Effect, level: float = 0.95) -> Estimate:
+    """Return an effect as a number that writes itself, with its own interval."""
+    return Estimate(effect.mean, *effect.interval(level))
 
 
-def predictions(by_size: Mapping[int, Effect]) -> pd.DataFrame:
-    """Return a row for each size: the mean difference, and what is expected of a new target."""
+def expected(along: Mapping[int, Effect], name: str, level: float) -> pd.DataFrame:
+    """Return a row for each place: the mean difference, and what is expected of a new target.
+
+    along: as of `lib.studies.breakdowns.along`. name: what to call its column. level: of the
+    intervals.
+    """
     rows = [
         {
-            "N": n,
-            "mean over targets": f"{estimate(e):short}",
-            "a new target": f"{Estimate(e.mean, *e.prediction()):short}",
+            name: place,
+            "mean over targets": f"{estimate(e, level):short}",
+            "a new target": f"{Estimate(e.mean, *e.prediction(level)):short}",
             "targets": e.targets,
         }
-        for n, e in by_size.items()
+        for place, e in along.items()
     ]
-    return pd.DataFrame(rows).set_index("N")
+    return pd.DataFrame(rows).set_index(name)
 
 
 def spreads(effects: Mapping[str, Effect]) -> pd.DataFrame:

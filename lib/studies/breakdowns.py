@@ -9,27 +9,39 @@ from lib.random_effects import Effect, effect, slope
 from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind
 
 
-def by_size(rows: pd.DataFrame, first: Constraint) -> dict[int, Effect]:
-    """Return robust − natural of heads for each size that every target has, in points."""
+def along(rows: pd.DataFrame, first: Constraint, column: str) -> dict[int, Effect]:
+    """Return robust − natural for each value of a column that every target has, in points.
+
+    column: of whole numbers, as n_train and unfrozen_blocks. Several sizes of a value are averaged.
+    """
     pairs = gap(rows, "clean_accuracy", first)
-    known = pairs.groupby("n_train")["target"].nunique()
+    cells = list(dict.fromkeys([*CELL, column, "n_train"]))
+    pairs = pairs.groupby(cells)["gap"].mean().reset_index()
+    pairs = pairs.groupby([*CELL, column])["gap"].mean().reset_index()
+    known = pairs.groupby(column)["target"].nunique()
     full = known.index[known == pairs["target"].nunique()]
-    return {int(n): effect(pairs[pairs["n_train"] == n], "gap") for n in full}
+    return {int(n): effect(pairs[pairs[column] == n], "gap") for n in full}
 
 
 def by_target(
-    rows: pd.DataFrame, first: Constraint, *by: str, second: Constraint = NATURAL
+    rows: pd.DataFrame,
+    first: Constraint,
+    *by: str,
+    second: Constraint = NATURAL,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Return what one source has over another by target and further columns, and by seed.
 
-    Returns a row for each: target, the columns, mean, low and high (95 %, over seeds), in points,
-    and seeds, a list of their means.
+    level: of the intervals, as of `lib.studies.claims.level`.
+
+    Returns a row for each: target, the columns, mean, low and high (over seeds), in points, and
+    seeds, a list of their means.
     """
     pairs = gap(rows, "clean_accuracy", first, second)
     rows_of = []
     for key, part in pairs.groupby(["target", *by], sort=False):
         found = effect(part.assign(target="one"), "gap")
-        low, high = found.interval()
+        low, high = found.interval(level)
         own = part.groupby("source_seed")["gap"].mean().tolist()
         columns = dict(zip(["target", *by], key, strict=True))
         rows_of.append({**columns, "mean": found.mean, "low": low, "high": high, "seeds": own})

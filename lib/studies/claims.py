@@ -100,6 +100,11 @@ def claims() -> list[Claim]:
     ]
 
 
+def level(intervals: int = 1) -> float:
+    """Return the level of each of several intervals that hold together, 0 to 1 (Bonferroni)."""
+    return 1 - (1 - rules()["statistics"]["level"]) / intervals
+
+
 def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
     """Hold measured effects against their claims, corrected for there being several claims.
 
@@ -115,11 +120,10 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
     unknown = set(effects) - set(known)
     if unknown:
         raise ValueError(f"there is no claim {min(unknown)!r}; they are {', '.join(known)}")
-    level = 1 - (1 - rules()["statistics"]["level"]) / len(known)
     adjusted = holm({name: effect.p for name, effect in effects.items()}, of=len(known))
     rows = []
     for name, effect in effects.items():
-        low, high = effect.interval(level)
+        low, high = effect.interval(level(len(known)))
         claim = known[name]
         rows.append(
             {
@@ -161,6 +165,6 @@ def verdict(mean: float, low: float, high: float, p: float, smallest_effect: flo
     """
     if -smallest_effect <= low and high <= smallest_effect:
         return "equivalent"
-    if p < 1 - rules()["statistics"]["level"]:
+    if p < 1 - level():
         return "higher" if mean > 0 else "lower"
     return "undecided"

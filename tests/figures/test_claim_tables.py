@@ -94,13 +94,13 @@ def test_an_effect_is_written_with_its_own_interval():
 
 def test_predictions_are_wider_than_the_means():
     by_size = {100: crossed(6, 2), 1600: crossed(-1, 2)}
-    found = claim_tables.predictions(by_size)
+    found = claim_tables.expected(by_size, "N", 0.99)
     assert list(found.index) == [100, 1600] and found.index.name == "N"
     assert found["targets"].tolist() == [7, 7]
     for n, known in by_size.items():
-        low, high = known.interval()
+        low, high = known.interval(0.99)
         assert found.loc[n, "mean over targets"] == f"{known.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        least, most = known.prediction()
+        least, most = known.prediction(0.99)
         assert found.loc[n, "a new target"] == f"{known.mean:+.1f} [{least:+.1f}, {most:+.1f}]"
         assert least < low and high < most
 
@@ -174,3 +174,11 @@ def test_ticks_are_plain_numbers_on_a_doubling_axis(ax, x, values, ticks):
     assert ax.get_xscale() == "log"
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ticks
     assert len(ax.get_xticks(minor=True)) == 0
+
+
+def test_depths_begin_at_0_on_a_plain_axis(ax):
+    rows = [{"depth": v, "mean": 0, "low": -1, "high": 1, "seeds": [0.5]} for v in (0, 1, 2, 5)]
+    claim_plots.seeds_against("depth", "blocks", 2, doubling=False)(pd.DataFrame(rows), ax)
+    ax.figure.canvas.draw()
+    assert ax.get_xscale() == "linear"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2", "5"]

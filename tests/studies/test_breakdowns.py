@@ -8,13 +8,14 @@ from paired_rows import OTHER, ROBUST, SIZES, made
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.stats import interval
-from lib.studies import breakdowns
+from lib.studies import breakdowns, claims
 
 # By size, target and resolution.
 
 
 def test_sizes_that_some_targets_lack_are_left_out():
-    found = breakdowns.by_size(made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s), ROBUST)
+    rows = made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s)
+    found = breakdowns.along(rows, ROBUST, "n_train")
     assert list(found) == [100, 200] and all(type(n) is int for n in found)
     assert [e.mean for e in found.values()] == pytest.approx([2, 3])
     assert {(e.targets, e.seeds) for e in found.values()} == {(2, 3)}
@@ -33,6 +34,28 @@ def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
         assert (row.mean, row.low, row.high) == pytest.approx(interval(row.seeds))
     plain = breakdowns.by_target(rows, ROBUST).set_index("target")["mean"]
     assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
+
+
+def test_intervals_that_hold_together_are_wider():
+    rows = made(lambda t, s, n, i: s)
+    alone, together = (
+        breakdowns.by_target(rows, ROBUST, "n_train", level=claims.level(k)) for k in (1, 6)
+    )
+    assert alone["mean"].equals(together["mean"])
+    assert (together["low"] < alone["low"]).all() and (together["high"] > alone["high"]).all()
+
+
+def test_along_the_depths_the_sizes_weigh_the_same():
+    gains = {0: 1.0, 5: 7.0}
+    rows = pd.concat(
+        made(lambda t, s, n, i, g=g: g + s + (n == 100), unfrozen_blocks=k)
+        for k, g in gains.items()
+    )
+    found = breakdowns.along(rows, ROBUST, "unfrozen_blocks")
+    assert list(found) == [0, 5]
+    shares = [1 / len(sizes) for sizes in SIZES.values()]  # of the 100 among a target's sizes
+    for k, e in found.items():
+        assert e.mean == pytest.approx(gains[k] + 1 + mean(shares))
 
 
 def test_resolution_is_the_change_by_halving():
