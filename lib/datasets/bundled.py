@@ -39,27 +39,6 @@ def textures(split: str, size: int) -> Images:
     return _grey(grey, y, classes, size)
 
 
-def pictures(size: int) -> Images:
-    """Photographs of scikit-image (van der Walt et al., 2014), to be looked at, not learned.
-
-    Returns Images of uint8 (4, 3, size, size), each a class of its own, named as there.
-    """
-    from skimage import data
-
-    shown = []
-    for name, (left, side) in PICTURES.items():
-        square = torch.tensor(getattr(data, name)())[:side, left : left + side]
-        shown.append(scale(square.permute(2, 0, 1)[None], size))
-    return Images(torch.cat(shown), torch.arange(len(shown)), tuple(PICTURES))
-
-
-PICTURES = {
-    "astronaut": (80, 300),
-    "chelsea": (75, 300),
-    "coffee": (100, 400),
-    "rocket": (106, 427),
-}
-"""Which square of each is shown, at its upper edge: where it begins on the left, and its side."""
 SETS = {"digits": digits, "faces": faces, "textures": textures}
 """Each maps (split, size) to Images of uint8 (N, 3, size, size)."""
 FROM = {"digits": "scikit-learn", "faces": "scikit-image", "textures": "scikit-image"}

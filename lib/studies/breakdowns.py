@@ -32,7 +32,7 @@ def by_target(
 ) -> pd.DataFrame:
     """Return what one source has over another by target and further columns, and by seed.
 
-    level: of the intervals, as of `lib.studies.claims.level`.
+    level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
     Returns a row for each: target, the columns, mean, low and high (over seeds), in points, and
     seeds, a list of their means.

@@ -100,7 +100,7 @@ def claims() -> list[Claim]:
     ]
 
 
-def level(intervals: int = 1) -> float:
+def simultaneous(intervals: int = 1) -> float:
     """Return the level of each of several intervals that hold together, 0 to 1 (Bonferroni)."""
     return 1 - (1 - rules()["statistics"]["level"]) / intervals
 
@@ -123,7 +123,7 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
     adjusted = holm({name: effect.p for name, effect in effects.items()}, of=len(known))
     rows = []
     for name, effect in effects.items():
-        low, high = effect.interval(level(len(known)))
+        low, high = effect.interval(simultaneous(len(known)))
         claim = known[name]
         rows.append(
             {
@@ -165,6 +165,6 @@ def verdict(mean: float, low: float, high: float, p: float, smallest_effect: flo
     """
     if -smallest_effect <= low and high <= smallest_effect:
         return "equivalent"
-    if p < 1 - level():
+    if p < 1 - simultaneous():
         return "higher" if mean > 0 else "lower"
     return "undecided"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lib.constraint import NATURAL
 from lib.images import Images, sample, scale, subset
 from lib.shape_bias import bias
-from lib.studies import attribution, cue_use, cues, fine_tuned, likeness, synthesis
+from lib.studies import attribution, cue_use, cues, fine_tuned, inverted, likeness
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
 from lib.studies.hidden_classes import hidden_matches
@@ -54,10 +54,8 @@ DAMPING, CUTOFF, PASSES = 5e-4, 0.05, (150, 15, 0)
 TESTED = 2000
 """Images of the sources' own classes that lose a cue."""
 CONFLICTS = 4000
-INVERTED, SEARCH = 64, {"steps": 60, "size": 1.0}
-"""Images of the sources' own task whose features are searched for, and how, as in chapter 06."""
-JUDGES = 2
-"""Sources of other seeds that say what those images show, of the natural and of the robust ones."""
+INVERTED, SEARCH = 200, {"steps": 60, "size": 1.0}
+"""Photographs of the sources' own task whose features are searched for, and how."""
 
 
 def heads(study: Study) -> pd.DataFrame:
@@ -180,34 +178,25 @@ def left_of_cues(study: Study) -> pd.DataFrame:
 
 
 def inversions(study: Study) -> pd.DataFrame:
-    """Look for images with the features of others, and ask sources of other seeds what they show.
-
-    Random weights are asked for theirs, too: what their features leave open no training tells.
-    """
+    """Look for images by their features, and ask the sources of all other seeds what they show."""
     learned = study.learned_or_error()
     images = sample(learned, min(INVERTED, len(learned)), seed=0)
+    juries = {
+        seed: {
+            inverted.judges(kind): [study.ladder.networks[kind, other] for other in others]
+            for kind in study.trained.names
+        }
+        for seed in study.ladder.seeds
+        if (others := [other for other in study.ladder.seeds if other != seed])
+    }
     return study.ladder.measure(
-        synthesis.inversions,
+        inverted.inversions,
         images=images,
         others=learned[likeness.elsewhere(images.y, learned.y, seed=0)],
-        jury=_judges(study),
+        jury=By("source_seed", juries),
         **SEARCH,
         label="inversions",
     )
-
-
-def _judges(study):
-    """Return for each training seed the natural and the robust sources of the seeds after it."""
-    seeds, kinds = study.ladder.seeds, {"natural": NATURAL, "robust": study.robust}
-    later = {seed: (seeds[i + 1 :] + seeds[:i])[:JUDGES] for i, seed in enumerate(seeds)}
-    juries = {
-        seed: {
-            f"{kind} judges": [study.ladder.networks[c, s] for s in others]
-            for kind, c in kinds.items()
-        }
-        for seed, others in later.items()
-    }
-    return By("source_seed", juries)
 
 
 def _grouped(study):

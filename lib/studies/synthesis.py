@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib import features, stats
+from lib import features
 from lib.constraint import NATURAL, Constraint
 from lib.images import Images, sample
 from lib.studies import likeness
-from lib.studies.ladder import NETWORK, Ladder
+from lib.studies.ladder import Ladder
 from lib.training import pixels
 
 Jury = Mapping[str, Sequence[nn.Module]]
@@ -82,45 +82,23 @@ def examined(jury: Jury, images: Images, *, most: int = 1000) -> pd.DataFrame:
 
 
 def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:
-    """Collect what `Ladder.each` returned, once or more often, as `long` does."""
+    """Collect what was measured, as `Ladder.each` returned it once or more often, a row for each.
+
+    Returns constraint, source_seed, what and start where they are known, measure (as in MEASURES,
+    or what a kind of judge is called) and value.
+    """
+    keys = ["constraint", "source_seed"]
     wide = pd.DataFrame(
-        {**dict(zip(NETWORK, network, strict=True)), **row}
+        {**dict(zip(keys, network, strict=True)), **row}
         for results in made
         for network, one in results.items()
         for row in one.rows
     )
-    return long(wide)
-
-
-def long(wide: pd.DataFrame) -> pd.DataFrame:
-    """Give each measure a row of its own.
-
-    wide: columns constraint, source_seed, perhaps what and start, and one for each measure.
-
-    Returns the former, measure (as in MEASURES, or what a kind of judge is called) and value.
-    """
-    keys = list(NETWORK)
     if wide.empty:
         return pd.DataFrame(columns=[*keys, "measure", "value"])
     keys += [key for key in ("what", "start") if key in wide]
-    each = wide.rename(columns=MEASURES).melt(keys, var_name="measure")
-    return each.dropna(subset="value")
-
-
-def over_each(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
-    """Return what one kind of network has over each other, pair by pair.
-
-    rows: as of `long`, with start. first: one of their constraints.
-
-    Returns measure, start, against (another constraint) and what `lib.stats.paired` does.
-    """
-    parts = []
-    for other in dict.fromkeys(rows["constraint"]):
-        if other != first:
-            two = rows[[one in (first, other) for one in rows["constraint"]]]
-            over = stats.paired(two, "value", ["measure", "start"], reference=other)
-            parts.append(over.assign(against=other))
-    return pd.concat(parts, ignore_index=True)
+    long = wide.rename(columns=MEASURES).melt(keys, var_name="measure")
+    return long.dropna(subset="value")
 
 
 def invert(
@@ -155,13 +133,6 @@ def invert(
         row["covered"] = float(likeness.covered(image, start, x).mean())
         row["ssim"] = float(likeness.similarity(image, x).mean())
     return found
-
-
-def inversions(
-    model: nn.Module, images: Images, others: Images, jury: Jury, **search
-) -> list[dict]:
-    """Measure what `invert` makes, and keep no picture: return its rows."""
-    return invert(model, images, others, jury, **search).rows
 
 
 def maximise(

@@ -222,15 +222,3 @@ def test_all_targets_that_come_with_the_book_are_described():
         assert f"**{name}**" in text
         for keys in re.findall(r"{cite}`(.*?)`", text):
             assert all(f"{{{key}," in references for key in keys.split(","))
-
-
-def test_pictures_to_look_at_are_squares_of_photographs():
-    from skimage import data
-
-    shown = bundled.pictures(32)
-    assert shown.x.shape == (len(shown), 3, 32, 32) and shown.classes == tuple(bundled.PICTURES)
-    for x, (name, (left, side)) in zip(shown.x, bundled.PICTURES.items(), strict=True):
-        whole = getattr(data, name)()
-        assert side <= whole.shape[0] and left + side <= whole.shape[1]
-        colours = whole[:side, left : left + side].mean((0, 1))
-        assert x.float().mean((1, 2)).numpy() == pytest.approx(colours, abs=1.5)

@@ -39,7 +39,7 @@ def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
 def test_intervals_that_hold_together_are_wider():
     rows = made(lambda t, s, n, i: s)
     alone, together = (
-        breakdowns.by_target(rows, ROBUST, "n_train", level=claims.level(k)) for k in (1, 6)
+        breakdowns.by_target(rows, ROBUST, "n_train", level=claims.simultaneous(k)) for k in (1, 6)
     )
     assert alone["mean"].equals(together["mean"])
     assert (together["low"] < alone["low"]).all() and (together["high"] > alone["high"]).all()

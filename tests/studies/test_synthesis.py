@@ -1,6 +1,5 @@
 """Images that networks are run backwards to: held against the plain calls that they stand for."""
 
-import pandas as pd
 import pytest
 import torch
 
@@ -196,22 +195,3 @@ def test_judges_learn_one_cue_each_or_the_classes(tmp_path, monkeypatch):
     ((cue, judges),) = synthesis.jury(given, train, test, drawn=False).items()
     assert cue == "judges of the class"
     assert same(judges[1], pretrained.source(train, test, seed=1001, **how)[0])
-
-
-def test_what_one_kind_has_over_each_other(ladder, inverted, matched, others, jury):
-    rows = pd.concat(
-        synthesis.rows(inverted).eval(f"source_seed = {seed}\nvalue = value + {seed} / 100")
-        for seed in (0, 1)
-    )
-    over = synthesis.over_each(rows, ROBUST)
-    assert set(over["against"]) == {NATURAL} and set(over["constraint"]) == {ROBUST}
-    by = rows.groupby(["measure", "start", "constraint"])["value"].mean()
-    for row in over.itertuples():
-        apart = by[row.measure, row.start, ROBUST] - by[row.measure, row.start, NATURAL]
-        assert row.mean == pytest.approx(apart) and row.seeds == 2
-    again = pd.DataFrame(
-        synthesis.inversions(ladder.networks[ROBUST, 0], matched, others, jury, **SEARCH)
-    )
-    again = synthesis.long(again.assign(constraint=ROBUST, source_seed=0))
-    plain = synthesis.rows({(ROBUST, 0): inverted[ROBUST, 0]})
-    assert again["value"].tolist() == pytest.approx(plain["value"].tolist())
