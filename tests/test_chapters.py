@@ -26,7 +26,7 @@ from lib.book import notebooks, publishing
 from lib.book.toc import chapters
 from lib.runtime import rows as kept_rows
 from lib.runtime import rules
-from lib.studies import claims, contrasts, measured
+from lib.studies import claims, contrasts, inverted, measured
 from lib.studies.parameters import TABLE
 from lib.zoo import models, published, shipped
 
@@ -316,6 +316,11 @@ def test_chapter_08_judges_tables_of_ones_own(tmp_path):
     done = run("08", "--no-page", "-p", "results", tmp_path.parent, cwd=tmp_path)
     assert done.returncode == 1
     assert "photographs_heads.csv; it is measured by python -m" in done.stderr
+
+
+def test_photographs_are_looked_for_as_chapter_06_does():
+    steps, size = (defaults("06_features")[name] for name in ("path_steps", "path_size"))
+    assert {"steps": steps, "size": size} == inverted.SEARCH
 
 
 def test_the_verdicts_that_are_read_follow_from_the_committed_rows():

@@ -54,8 +54,6 @@ DAMPING, CUTOFF, PASSES = 5e-4, 0.05, (150, 15, 0)
 TESTED = 2000
 """Images of the sources' own classes that lose a cue."""
 CONFLICTS = 4000
-INVERTED, SEARCH = 200, {"steps": 60, "size": 1.0}
-"""Photographs of the sources' own task whose features are searched for, and how."""
 
 
 def heads(study: Study) -> pd.DataFrame:
@@ -180,7 +178,7 @@ def left_of_cues(study: Study) -> pd.DataFrame:
 def inversions(study: Study) -> pd.DataFrame:
     """Look for images by their features, and ask the sources of all other seeds what they show."""
     learned = study.learned_or_error()
-    images = sample(learned, min(INVERTED, len(learned)), seed=0)
+    images = sample(learned, min(inverted.COUNT, len(learned)), seed=0)
     juries = {
         seed: {
             inverted.judges(kind): [study.ladder.networks[kind, other] for other in others]
@@ -194,7 +192,7 @@ def inversions(study: Study) -> pd.DataFrame:
         images=images,
         others=learned[likeness.elsewhere(images.y, learned.y, seed=0)],
         jury=By("source_seed", juries),
-        **SEARCH,
+        **inverted.SEARCH,
         label="inversions",
     )
 

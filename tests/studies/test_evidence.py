@@ -64,8 +64,8 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
     monkeypatch.setattr(measurements, "CONFLICTS", 30)
     monkeypatch.setattr(measurements, "EPOCHS", 2)
-    monkeypatch.setattr(measurements, "INVERTED", 6)
-    monkeypatch.setattr(measurements, "SEARCH", {"steps": 3, "size": 1.0})
+    monkeypatch.setattr(inverted, "COUNT", 12)
+    monkeypatch.setattr(inverted, "SEARCH", {"steps": 3, "size": 1.0})
     quick = partial(transfers_at_best_rate, rates=(0.1,))
     monkeypatch.setattr(measurements, "transfers_at_best_rate", quick)
 
