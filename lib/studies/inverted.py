@@ -1,6 +1,7 @@
 """What sources see in photographs that are looked for by their features alone."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -15,8 +16,10 @@ from lib.studies.claims import simultaneous
 from lib.studies.synthesis import Jury, invert
 from lib.training import pixels
 
-COUNT, SEARCH = 200, {"steps": 60, "size": 1.0}
-"""How many photographs are looked for, and how: as chapter 06 does by default."""
+COUNT = 200
+"""How many photographs are looked for,"""
+SEARCH: dict[str, Any] = {"steps": 60, "size": 1.0}
+"""and how: as chapter 06 does by default."""
 PARTS = 10
 """Into as many parts the photographs are divided, which stand for the luck of choosing them."""
 STRUCTURE, STRANGERS = "structure", "judges kin to neither"
