@@ -69,16 +69,18 @@ def judges(constraint: Constraint) -> str:
 def shares(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what each kind of judge recognises, in percent, mean over the seeds and images.
 
-    rows: of `inversions`, of one start. A column for each kind of judge; first two rows for the
-    photographs themselves, as they are and in the noise of a start, then one for each source.
+    rows: of `inversions`, of one start.
+
+    Returns a column for each kind of judge, named as the source; first two rows for the photographs
+    themselves, as they are and in the noise of a start, then one for each source.
     """
     kinds = _kinds(rows)
     means = rows.groupby("constraint", sort=False).mean(numeric_only=True)
     first = {"the photographs": "told", "the same in noise": "told_in_noise"}
     told = {name: [means.loc[kind, column] for kind in kinds] for name, column in first.items()}
-    columns = [judges(kind) for kind in kinds]
-    known = pd.DataFrame.from_dict(told, orient="index", columns=columns)
-    return 100 * pd.concat([known, means[columns]])
+    known = pd.DataFrame.from_dict(told, orient="index", columns=kinds)
+    answers = means.rename(columns={judges(kind): kind for kind in kinds})[kinds]
+    return 100 * pd.concat([known, answers]).rename_axis(columns="judged by")
 
 
 def over_each(
