@@ -95,7 +95,7 @@ def over_each(
     rows: of `inversions`, of one start. intervals: how many are to hold together.
 
     Returns measure (structure, what each kind of judge is called, STRANGERS), against, mean, low,
-    high: differences of shares.
+    high: differences of shares. Raises as `effect` does.
     """
     kinds, found = _kinds(rows), []
     rows = rows.rename(columns={"part": "target"})

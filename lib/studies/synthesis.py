@@ -4,7 +4,7 @@ Each function takes the network first, to be run by `Ladder.each`; `rows` then c
 measured of all networks.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -102,13 +102,7 @@ def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:
 
 
 def invert(
-    model: nn.Module,
-    images: Images,
-    others: Images,
-    jury: Jury,
-    *,
-    keep: Collection[int] = (),
-    **search,
+    model: nn.Module, images: Images, others: Images, jury: Jury, *, keep: Sequence[int], **search
 ) -> Made:
     """Make images of the features of others, from noise and from images of other classes.
 

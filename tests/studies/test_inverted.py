@@ -22,7 +22,7 @@ def test_parts_together_are_the_whole(natural, robust, world):
     jury = {"one": [robust], "both": [natural, robust]}
     rows = pd.DataFrame(inverted.inversions(natural, images, others, jury, **SEARCH))
     assert len(rows) == 2 * inverted.PARTS and rows["part"].nunique() == inverted.PARTS
-    whole = synthesis.invert(natural, images, others, jury, **SEARCH)
+    whole = synthesis.invert(natural, images, others, jury, keep=[], **SEARCH)
     for one in whole.rows:
         part = rows[rows["start"] == one["start"]]
         for measure in ("left", "covered", *jury):
