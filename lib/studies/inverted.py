@@ -29,7 +29,7 @@ PREDICTED = (NATURAL.name, "noise", "natural until")
 
 def inversions(
     model: nn.Module, images: Images, others: Images, jury: Jury, **search
-) -> list[dict]:
+) -> pd.DataFrame:
     """Look for images by their features, and measure what was found, one part of them by another.
 
     images, others, jury, search: as in `lib.studies.synthesis.invert`, whose starts they are.
@@ -40,25 +40,30 @@ def inversions(
     Besides, told and told_in_noise: shares of the images themselves, and with the noise of the
     start on them, whose class the network tells.
     """
-    device, x = next(model.parameters()).device, pixels(images.x)
+    device, x, y = next(model.parameters()).device, pixels(images.x), images.y
+    parts = torch.arange(len(x)).chunk(PARTS)
+    part_of = torch.cat([torch.full_like(part, i) for i, part in enumerate(parts)]).numpy()
+    another = torch.cat([x[part].roll(1, 0) for part in parts])
     grain = features.noise(len(x), x.shape[-1], seed=0) - 0.5
     itself = {"told": x, "told_in_noise": (x + grain).clamp(0, 1)}
+    own = {name: likeness.right([model], shown, y) for name, shown in itself.items()}
     goal = features.vectors(model, x.to(device)).cpu()
-    rows = []
+    tables = []
     for start, steps in invert(model, images, others, {}, keep=[0], **search).pictures.items():
-        begin, found = steps[0], steps[max(steps)]
-        left = features.distance(features.vectors(model, found.to(device)).cpu(), goal)
-        for number, part in enumerate(torch.arange(len(x)).chunk(PARTS)):
-            y, seen, meant = images.y[part], found[part], x[part]
-            own, other = (likeness.similarity(seen, im) for im in (meant, meant.roll(1, 0)))
-            row = {"start": start, "part": number, "left": float(left[part].mean())}
-            row["covered"] = float(likeness.covered(seen, begin[part], meant).mean())
-            row[STRUCTURE] = float((own - other).mean())
-            row |= likeness.recognised(jury, seen, y)
-            for name, shown in itself.items():
-                row |= likeness.recognised({name: [model]}, shown[part], y)
-            rows.append(row)
-    return rows
+        found = steps[max(steps)]
+        reached = features.vectors(model, found.to(device)).cpu()
+        values = {
+            "left": features.distance(reached, goal),
+            "covered": likeness.covered(found, steps[0], x),
+            STRUCTURE: likeness.similarity(found, x) - likeness.similarity(found, another),
+            **{kind: likeness.right(networks, found, y) for kind, networks in jury.items()},
+            **own,
+        }
+        each = pd.DataFrame({name: value.double().numpy() for name, value in values.items()})
+        means = each.groupby(part_of).mean().rename_axis("part").reset_index()
+        means.insert(0, "start", start)
+        tables.append(means)
+    return pd.concat(tables, ignore_index=True)
 
 
 def judges(constraint: Constraint) -> str:

@@ -49,6 +49,14 @@ def opinions(judges: Iterable[nn.Module], x: Tensor) -> Tensor:
     return torch.stack(answers)
 
 
+def right(judges: Iterable[nn.Module], x: Tensor, y: Tensor) -> Tensor:
+    """Return the share of judges that name the class of each image, float (N,), 0 to 1.
+
+    x: float (N, 3, H, W) in [0, 1]. y: the classes they should name, int64 (N,).
+    """
+    return (opinions(judges, x).argmax(2) == y.cpu()).double().mean(0)
+
+
 def recognised(judges: Mapping[str, Sequence[nn.Module]], x: Tensor, y: Tensor) -> dict[str, float]:
     """Ask judges for the class of images, and count the answers that name the class they should.
 
@@ -56,10 +64,7 @@ def recognised(judges: Mapping[str, Sequence[nn.Module]], x: Tensor, y: Tensor) 
 
     Returns {cue: share of the answers of its networks that are y, 0 to 1}.
     """
-    return {
-        cue: float((opinions(networks, x).argmax(2) == y.cpu()).double().mean())
-        for cue, networks in judges.items()
-    }
+    return {cue: float(right(networks, x, y).mean()) for cue, networks in judges.items()}
 
 
 def order(judges: Iterable[nn.Module], frames: Tensor, y_from: Tensor, y_to: Tensor) -> float:

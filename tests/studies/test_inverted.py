@@ -20,7 +20,7 @@ def test_parts_together_are_the_whole(natural, robust, world):
     images = sample(world[1], 40, seed=0)
     others = world[1][likeness.elsewhere(images.y, world[1].y, seed=0)]
     jury = {"one": [robust], "both": [natural, robust]}
-    rows = pd.DataFrame(inverted.inversions(natural, images, others, jury, **SEARCH))
+    rows = inverted.inversions(natural, images, others, jury, **SEARCH)
     assert len(rows) == 2 * inverted.PARTS and rows["part"].nunique() == inverted.PARTS
     whole = synthesis.invert(natural, images, others, jury, keep=[], **SEARCH)
     for one in whole.rows:
@@ -105,7 +105,7 @@ def test_what_was_predicted_holds_together():
 def test_noise_is_that_of_the_start(natural, robust, world):
     images = sample(world[1], 20, seed=0)
     others = world[1][likeness.elsewhere(images.y, world[1].y, seed=0)]
-    rows = pd.DataFrame(inverted.inversions(natural, images, others, {}, **SEARCH))
+    rows = inverted.inversions(natural, images, others, {}, **SEARCH)
     grain = features.noise(20, images.x.shape[-1], seed=0) - 0.5
     shown = (pixels(images.x) + grain).clamp(0, 1)
     right = likeness.recognised({"it": [natural]}, shown, images.y)["it"]
