@@ -21,6 +21,7 @@ def transfers_at_best_rate(
     n: Sequence[int],
     seeds: Sequence[int] = (0,),
     rates: Sequence[float] = RATES,
+    chosen_at: int | None = None,
     evaluate_at: Sequence[int] = (),
     measures: Mapping[str, Callable[[nn.Module], float]] | None = None,
     **protocol,
@@ -32,14 +33,16 @@ def transfers_at_best_rate(
     nothing can be held out: the middle one is taken. With it the source is fine-tuned to all images
     of the subset. The test images are read once.
 
-    rates: first learning rates. The rest: as in `transfers`, whose rows it yields, a DataFrame for
-    each size. Raises as it does.
+    rates: first learning rates. chosen_at: how many images of each subset the rate is chosen with,
+    for all sizes from there on, which spares trying each rate with them all; None for all images.
+    The rest: as in `transfers`, whose rows it yields, a DataFrame for each size. Raises as it does.
     """
     looked_at: dict = {"evaluate_at": evaluate_at, "measures": measures}
     for size in n:
         rows = []
         for seed in seeds:
-            rate = _best(source, target[0], size, seed, rates, protocol)
+            tried_with = min(size, chosen_at or size)
+            rate = _best(source, target[0], tried_with, seed, rates, protocol)
             call = {"n": size, "seeds": [seed], "lr": rate}
             rows.append(transfer(source, target, **call, **looked_at, **protocol))
         yield pd.concat(rows, ignore_index=True)

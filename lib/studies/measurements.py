@@ -148,11 +148,17 @@ def curves(study: Study) -> pd.DataFrame:
 
 
 def depths(study: Study) -> pd.DataFrame:
-    """Fine-tune ever more blocks, at the best learning rate; "all" becomes their number."""
+    """Fine-tune ever more blocks, at the learning rate that is best with the fewest images.
+
+    The number of blocks that is "all" takes its place.
+    """
+    sizes = sizes_held(study.targets, study.protocol.depth_sizes)
+    fewest = {target: min(held) for target, held in sizes.values.items()}
     rows = study.main.measure(
         transfers_at_best_rate,
         over={"target": study.targets, "unfrozen_blocks": study.protocol.depths},
-        together={"n": sizes_held(study.targets, study.protocol.depth_sizes)},
+        together={"n": sizes},
+        chosen_at=By("target", fewest),
         seeds=study.ladder.subsets(1),
         epochs=EPOCHS,
         label="depths",

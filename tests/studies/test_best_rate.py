@@ -56,6 +56,15 @@ def test_a_row_is_the_last_of_the_transfer_at_its_rate(source, target, rows):
         assert {k: row[k] for k in told} == {k: plain[k] for k in told}
 
 
+def test_a_rate_chosen_with_fewer_images_serves_all_sizes_from_there_on(source, target, rows):
+    fewer = run(source, target, n=[20, 40, 80], seeds=[0, 3], chosen_at=40)
+    with_40 = rows[rows["n_train"] == 40]["lr"].tolist()
+    by_size = fewer.groupby("n_train")["lr"].apply(list)
+    assert by_size[40] == by_size[80] == with_40
+    alone = run(source, target, n=[20], seeds=[0, 3])
+    assert by_size[20] == alone["lr"].tolist()
+
+
 def test_what_is_recorded_and_measured_is_of_the_last_fit_alone(source, target):
     seen = []
 
