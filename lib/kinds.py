@@ -91,7 +91,7 @@ class Noise(Kind):
 
 
 class LowPass(Kind):
-    """Images without what is finer than a cut-off in cycles per pixel, as of `low_passed`."""
+    """Images blurred so that the amplitude of a frequency, in cycles per pixel, is halved."""
 
     name, letter = "low-pass", "CUTOFF"
 

@@ -23,6 +23,8 @@ SEARCH: dict[str, Any] = {"steps": 60, "size": 1.0}
 PARTS = 10
 """Into as many parts the photographs are divided, which stand for the luck of choosing them."""
 STRUCTURE, STRANGERS = "structure", "judges kin to neither"
+JOINED_LATER = ("low-pass",)
+"""Judges that joined when the answers of the others were known, and so count among no strangers."""
 PREDICTED = (NATURAL.name, "noise", "natural until")
 """The kinds of sources that data/claims.yaml expects the robust rung to be ahead of."""
 
@@ -94,8 +96,8 @@ def over_each(
     """Return what one kind of source has over others, by what was measured.
 
     Pairs share seed and images; both are draws (`lib.random_effects`), the images by their parts.
-    Judges kin to neither are those of a third kind: all robust sources are of one kind, natural
-    ones are of one kind whenever they ended.
+    Judges kin to neither are those of a third kind, without JOINED_LATER: all robust sources are of
+    one kind, natural ones are of one kind whenever they ended.
 
     rows: of `inversions`, of one start. intervals: how many are to hold together.
 
@@ -105,7 +107,8 @@ def over_each(
     kinds, found = _kinds(rows), []
     rows = rows.rename(columns={"part": "target"})
     for other in others:
-        third = [judges(k) for k in kinds if _family(k) not in map(_family, (first, other))]
+        not_asked = {_family(first), _family(other), *JOINED_LATER}
+        third = [judges(kind) for kind in kinds if _family(kind) not in not_asked]
         measures = [STRUCTURE, *map(judges, kinds), *([STRANGERS] if third else [])]
         seen = rows.assign(**{STRANGERS: rows[third].mean(axis=1)})
         for measure in measures:

@@ -13,6 +13,7 @@ from lib.training import pixels
 
 ROBUST, STRONG = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
 NOISE, EARLY = Constraint("noise", 0.05), Constraint("natural until", 0.3)
+BLURRED = Constraint("low-pass", 0.4)
 SEARCH = {"steps": 4, "size": 1.0}
 
 
@@ -36,7 +37,7 @@ def test_parts_together_are_the_whole(natural, robust, world):
     assert rows["told_in_noise"].mean() <= 1
 
 
-def made(value, kinds=(NATURAL, ROBUST, STRONG, NOISE, EARLY, UNTRAINED), seeds=4):
+def made(value, kinds=(NATURAL, ROBUST, STRONG, NOISE, BLURRED, EARLY, UNTRAINED), seeds=4):
     """Make rows of one start. value: of a kind of source, and of a kind of judge or ""."""
     rng = np.random.default_rng(0)
     luck = rng.normal(scale=0.01, size=(seeds, inverted.PARTS))
@@ -72,8 +73,8 @@ def test_intervals_are_of_seeds_and_of_images():
     assert wide["low"] < row["low"] < row["high"] < wide["high"]
 
 
-def test_strangers_are_of_neither_family():
-    known = {NATURAL: 0.1, EARLY: 0.2, NOISE: 0.4, ROBUST: 0.8, STRONG: 0.9}
+def test_strangers_are_of_neither_family_and_none_joined_later():
+    known = {NATURAL: 0.1, EARLY: 0.2, NOISE: 0.4, ROBUST: 0.8, STRONG: 0.9, BLURRED: 0.7}
     rows = made(lambda kind, judge: known.get(judge, 0.0) if kind == ROBUST else 0.0)
     found = inverted.over_each(rows, ROBUST, [NATURAL, NOISE, EARLY])
     found = found[found["measure"] == inverted.STRANGERS].set_index("against")["mean"]
