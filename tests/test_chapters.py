@@ -43,7 +43,7 @@ TINY = {
     "02_low_data_transfer": {"subsets": 1, "epochs": 2, "scratch_images": 50, "n_max": 16},
     "03_shape_bias": {
         "n_conflicts": 40, "n_tested": 20, "n_few": [10, 12], "subsets": 1, "epochs": 2,
-        "doses": [0.0], "dose_seeds": 1, "target": "faces", "image_size": 36,
+        "target": "faces", "image_size": 36,
     },
     "07_which_source": {
         "n_labelled": 24, "rounds": 1, "depths": [0, 1], "unfrozen_images": 30, "flip_seeds": 1,

@@ -115,13 +115,15 @@ def against_amplitude(frame: pd.DataFrame, ax: Axes, *, zero: bool = False) -> A
     return ax
 
 
-def dose_response(biases: pd.DataFrame, gains: pd.DataFrame, target: str) -> Figure:
-    """Draw shape bias, and what transfer to a target gains over natural, against the amplitude.
+def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+    """Draw shape bias, and what transfer to each target gains over natural, against the amplitude.
 
-    biases, gains: as in `against_amplitude`. target: its name.
+    biases, gains: as in `against_amplitude`; gains has the column target besides.
     """
-    fig, axes = panels(2, columns=2, width=4.4)
+    parts = list(gains.groupby("target", sort=False))
+    fig, axes = panels(1 + len(parts), columns=2, width=4.4)
     against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
-    against_amplitude(gains, axes[1], zero=True)
-    axes[1].set(title=one_line(target), ylabel="gain over natural, points")
+    for ax, (target, part) in zip(axes[1:], parts, strict=True):
+        against_amplitude(part, ax, zero=True)
+        ax.set(title=one_line(target), ylabel="gain over natural, points")
     return legend_below(fig, axes[0])

@@ -1,6 +1,7 @@
 """Fine-tuning at the learning rate that suits a source, chosen by validation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 
 import pandas as pd
 from torch import nn
@@ -38,17 +39,17 @@ def transfers_at_best_rate(
     The rest: as in `transfers`, whose rows it yields, a DataFrame for each size. Raises as it does.
     """
     looked_at: dict = {"evaluate_at": evaluate_at, "measures": measures}
+    best = cache(partial(_best, source, target[0], rates, protocol))
     for size in n:
         rows = []
         for seed in seeds:
-            tried_with = min(size, chosen_at or size)
-            rate = _best(source, target[0], tried_with, seed, rates, protocol)
+            rate = best(min(size, chosen_at or size), seed)
             call = {"n": size, "seeds": [seed], "lr": rate}
             rows.append(transfer(source, target, **call, **looked_at, **protocol))
         yield pd.concat(rows, ignore_index=True)
 
 
-def _best(source, train, size, seed, rates, how):
+def _best(source, train, rates, how, size, seed):
     """Choose a learning rate on a part of a subset that is held out."""
     if len(rates) == 1:
         return rates[0]

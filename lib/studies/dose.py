@@ -1,60 +1,59 @@
-"""Dose and response: sources that learned the drawn world with other amplitudes of its texture."""
+"""Dose and response: sources that learned the drawn world with more or less of its texture."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pandas as pd
 
 from lib import microcosm
+from lib.constraint import NATURAL
 from lib.cue_conflict import drawn
-from lib.images import Images
 from lib.shape_bias import bias
+from lib.studies.claims import rules
 from lib.studies.ladder import Ladder
-from lib.transfer import transfer
+from lib.studies.linear_probe import probes
+from lib.studies.study import Study, sizes_held
+
+CONFLICTS = 900
+"""Images of cue conflict that each source is asked about, drawn with the amplitude it learned."""
 
 
-def ladders(
-    given: Mapping, ladder: Ladder, amplitudes: Iterable[float], train: Images, test: Images
-) -> dict[float, Ladder]:
-    """Train the sources of a ladder once more, in worlds whose texture has other amplitudes.
+def doses(study: Study) -> pd.DataFrame:
+    """Train natural and robust sources at each amplitude of the texture, and transfer them.
 
-    given, ladder: the chapter's parameters, and the ladder of the microcosm as it is by default.
-    amplitudes: as in `lib.microcosm.draw`; the default one need not be among them. train, test:
-    what the ladder learned: of other amplitudes as many images are drawn.
+    study: its protocol names the amplitudes, as in `lib.microcosm.draw`. In each world as many
+    images are drawn as the study's sources have learned and are tested on, with the same seeds.
 
-    Returns the ladders by amplitude, in order. Files of rows note it, too.
+    Returns a row for each amplitude, source, target, size and subset: amplitude, the columns of
+    `lib.studies.linear_probe.probes`, source_accuracy on the source's own task, and of its answers
+    to conflicts in its own world shape_bias_of_all and decided_of_all, as of `lib.shape_bias.bias`.
     """
-    worlds = {microcosm.AMPLITUDE: ladder}
-    for amplitude in set(amplitudes) - {microcosm.AMPLITUDE}:
-        parts = [
-            microcosm.draw(len(part), seed, amplitude=amplitude, size=part.x.shape[-1])
-            for seed, part in enumerate((train, test))
-        ]
-        again: dict = {"under": ladder.names, "seeds": ladder.seeds, "controls": False}
-        worlds[amplitude] = Ladder.of(given, *parts, **again)
-    for amplitude, made in worlds.items():
-        noted = ladder.noted | {"amplitude": amplitude}
-        worlds[amplitude] = replace(made, rows_file=ladder.rows_file, noted=noted)
-    return dict(sorted(worlds.items()))
+    held = sizes_held(study.targets, study.protocol.dose_sizes)
+    return pd.concat(
+        [_in_world(study, amplitude, held) for amplitude in study.protocol.amplitudes],
+        ignore_index=True,
+    )
 
 
-def measure(
-    worlds: Mapping[float, Ladder], target: tuple[Images, Images], *, subsets: int, **tuning
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure the sources of each world: their shape bias in it, and their transfer to a target.
-
-    worlds: as of `ladders`. target, tuning: as in `lib.transfer.transfer`. subsets: of the target
-    for each source seed.
-
-    Returns the rows of `lib.shape_bias.bias`, on conflicts drawn in the source's own world, and of
-    `transfer`, both with the column amplitude.
-    """
-    size, biases, transfers = target[0].x.shape[-1], [], []
-    for amplitude, ladder in worlds.items():
-        own = drawn(600, 1, amplitude=amplitude, size=size)
-        asked = ladder.measure(bias, conflicts=own, label="bias by dose")
-        biases.append(asked.assign(amplitude=amplitude))
-        call = {"target": target, "seeds": ladder.subsets(subsets), **tuning}
-        moved = ladder.measure(transfer, label="transfer by dose", **call)
-        transfers.append(moved.assign(amplitude=amplitude))
-    return pd.concat(biases or [pd.DataFrame()]), pd.concat(transfers or [pd.DataFrame()])
+def _in_world(study, amplitude, held):
+    """Return the rows of one amplitude."""
+    counts = study.protocol.sources["n_source"], len(study.learned)
+    train, test = (microcosm.draw(n, seed, amplitude=amplitude) for seed, n in enumerate(counts))
+    place = {"device": study.ladder.device, "cluster": study.ladder.cluster}
+    given = {**study.protocol.sources, **place, "rows_file": study.ladder.rows_file}
+    ladder = Ladder.of(given, train, test, under=[NATURAL, study.robust], controls=False)
+    ladder = replace(ladder, noted={**ladder.noted, "amplitude": amplitude})
+    conflicts = drawn(CONFLICTS, 1, amplitude=amplitude)
+    asked = ladder.measure(bias, conflicts=conflicts, label=f"bias at {amplitude:g}")
+    moved = ladder.measure(
+        probes,
+        over={"target": study.targets},
+        together={"n": held},
+        seeds=ladder.subsets(rules()["subsets"]),
+        label=f"heads at {amplitude:g}",
+    )
+    network = ["constraint", "source_seed"]
+    known = ladder.making()[[*network, "test_accuracy"]]
+    known = known.rename(columns={"test_accuracy": "source_accuracy"})
+    answers = asked[[*network, "shape_bias_of_all", "decided_of_all"]]
+    of_source = known.merge(answers, on=network)
+    return moved.merge(of_source, on=network, how="left").assign(amplitude=amplitude)

@@ -3,18 +3,17 @@
 Each measurement takes a study, which is networks and targets, and returns the rows of one table.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable
 
 import pandas as pd
-from torch import Tensor, nn
 
 from lib.constraint import NATURAL
-from lib.images import Images, sample, scale, subset
+from lib.images import sample, subset
 from lib.shape_bias import bias
-from lib.studies import attribution, cue_use, cues, fine_tuned, inverted, likeness
+from lib.studies import altered, attribution, cue_use, fine_tuned, inverted, likeness
 from lib.studies.best_rate import transfers_at_best_rate
 from lib.studies.claims import rules
+from lib.studies.dose import doses
 from lib.studies.hidden_classes import hidden_matches
 from lib.studies.ladder import By, Ladder
 from lib.studies.linear_probe import probes
@@ -25,18 +24,6 @@ from lib.zoo.models import build
 
 EPOCHS = 30
 """Passes of the fine-tuning at several depths, and of the learning curves."""
-PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
-"""Resolutions at which targets are shown, and the training images there."""
-AS_IT_IS = "as it is"
-CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
-    AS_IT_IS: lambda x: x,
-    "flattened": cues.without_texture,
-    "texture of another": cues.with_other_texture,
-    "phases at random": cues.without_shape,
-}
-"""How a target is shown with a cue taken away,"""
-CUED, CUED_N = ("cifar10", "clothing"), (400, 1600)
-"""which targets, and with how many training images."""
 GROUPS = {
     "cifar10": {
         "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
@@ -71,65 +58,6 @@ def heads(study: Study) -> pd.DataFrame:
     )
     keys = zip(rows["constraint"], rows["source_seed"], strict=True)
     return rows.assign(source_accuracy=[study.accuracies.get(key) for key in keys])
-
-
-def resolutions(study: Study) -> pd.DataFrame:
-    """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    return study.ladder.only(NATURAL, study.robust).measure(
-        probes_at,
-        over={"target": study.targets, "resolution": PIXELS},
-        together={"n": sizes_held(study.targets, SOME)},
-        seeds=study.ladder.subsets(1),
-        label="resolutions",
-    )
-
-
-def probes_at(
-    source: nn.Module, target: tuple[Images, Images], *, resolution: int, **protocol
-) -> Iterator[pd.DataFrame]:
-    """Fit heads as `probes` does, to a target shown at a resolution and enlarged again.
-
-    resolution: pixels of a side. protocol: as in `probes`.
-    """
-    shown = _both(target, partial(shrunk, side=resolution))
-    yield from probes(source, shown, **protocol)
-
-
-def shrunk(x: Tensor, side: int) -> Tensor:
-    """Scale square images, uint8 (N, 3, H, H), to `side` pixels, and back to H."""
-    return scale(scale(x, side), x.shape[-1])
-
-
-def _both(target, change):
-    """Change the training and the test images of a target."""
-    train, test = (Images(change(part.x), part.y, part.classes) for part in target)
-    return train, test
-
-
-def _cued(study):
-    """Return the targets that lose a cue; raise ValueError where none does."""
-    known = {name: study.targets[name] for name in CUED if name in study.targets}
-    if not known:
-        raise ValueError(f"stylised is asked of {', '.join(CUED)}, and neither is a target here")
-    return known
-
-
-def stylised(study: Study) -> pd.DataFrame:
-    """Fit the best heads where a cue is taken from the target: its column version says how."""
-    shown = {
-        f"{name}, {version}": _both(pair, change)
-        for name, pair in _cued(study).items()
-        for version, change in CHANGED.items()
-    }
-    rows = study.main.measure(
-        probes,
-        over={"target": shown},
-        together={"n": sizes_held(shown, CUED_N)},
-        seeds=study.ladder.subsets(1),
-        label="stylised",
-    )
-    columns = rows["target"].str.split(", ", n=1, expand=True)
-    return rows.assign(target=columns[0], version=columns[1])
 
 
 def curves(study: Study) -> pd.DataFrame:
@@ -275,9 +203,9 @@ def influence(study: Study) -> pd.DataFrame:
 
 
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
-    "heads": heads, "resolutions": resolutions, "stylised": stylised, "curves": curves,
-    "depths": depths, "shape": shape, "cues": left_of_cues, "hidden": hidden,
-    "influence": influence, "inversions": inversions,
+    "heads": heads, "resolutions": altered.resolutions, "stylised": altered.stylised,
+    "curves": curves, "depths": depths, "shape": shape, "doses": doses, "cues": left_of_cues,
+    "hidden": hidden, "influence": influence, "inversions": inversions,
 }  # fmt: skip
 """What is measured, by the table that it gives."""
 OF_LEARNED, OF_GROUPS = {"shape", "cues", "inversions"}, {"hidden", "influence"}
@@ -294,11 +222,13 @@ def check(study: Study, tables: Iterable[str]) -> None:
         for name in NEEDS.get(table, ()):
             if name == "depths":
                 Ladder({(NATURAL, 0): build(arch, 2)}).check_blocks(*protocol.depths)
-            else:
+            elif name.endswith("sizes"):
                 sizes_held(study.targets, getattr(protocol, name))
         if table in OF_LEARNED:
             study.learned_or_error()
         if table in OF_GROUPS:
             _grouped(study)
+        if table == "doses" and not study.drawn:
+            raise ValueError("doses is asked of sources that learn the microcosm, and these do not")
         if table == "stylised":
-            _cued(study)
+            altered.cued(study.targets)

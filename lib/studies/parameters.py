@@ -227,8 +227,6 @@ TABLE = {
         ("mapping", _file_or_nothing, "CSV from the sources' classes to the stimuli's, or none"),
         ("n_conflicts", integer(10, 10**6), "images whose two cues disagree"),
         ("n_tested", integer(10, 10**6), "test images that lose a cue"),
-        ("doses", numbers(0, 1, empty=True), "other amplitudes of the drawn texture"),
-        ("dose_seeds", integer(1, 1000), "training seeds of each source at other amplitudes"),
         # Influence.
         ("damping", number(1e-9, 0.999), "added to the Hessian; the weight decay by default"),
         ("cutoff", number(1e-9, 0.999), "share of the largest singular value; the paper's"),

@@ -17,7 +17,12 @@ from lib.zoo import shipped
 FOLDER = DATA / "studies"
 BUNDLED = "all"
 """As targets: those that come with the book."""
-NEEDS = {"heads": ["sizes"], "curves": ["curve_sizes"], "depths": ["depths", "depth_sizes"]}
+NEEDS = {
+    "heads": ["sizes"],
+    "curves": ["curve_sizes"],
+    "depths": ["depths", "depth_sizes"],
+    "doses": ["amplitudes", "dose_sizes"],
+}
 """What a protocol has to say, for a table."""
 LEARNED = ("n_source", "source_epochs", "attack_steps", "l2", "linf", "seeds")
 SOURCES = ("source_data", *LEARNED, "more_sources", "recipe")
@@ -43,8 +48,10 @@ class Protocol:
     hyphens. sources: parameters of `lib.studies.Ladder.of`; where they name no source_data, the
     sources learn what the study is given. targets: the folders it needs, or BUNDLED. measure: its
     tables, as of `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all
-    a target has. curve_sizes, depth_sizes: of fine-tuned models whose learning curves, and whose
-    blocks, are looked at. depths: how many blocks these train besides the head; -1 is all.
+    a target has. curve_sizes, depth_sizes, dose_sizes: of models whose learning curves, whose
+    blocks, and whose sources' doses of texture are looked at. depths: how many blocks those of
+    depth_sizes train besides the head; -1 is all. amplitudes: of the texture that those of
+    dose_sizes have learned, as in `lib.microcosm.draw`.
     """
 
     name: str
@@ -55,6 +62,8 @@ class Protocol:
     curve_sizes: Sequence[int] = ()
     depths: Sequence[int] = ()
     depth_sizes: Sequence[int] = ()
+    amplitudes: Sequence[float] = ()
+    dose_sizes: Sequence[int] = ()
 
     @property
     def comes_with_the_book(self) -> bool:
@@ -152,5 +161,7 @@ RULES = {
     "curve_sizes": rules.integers(0, MANY),
     "depths": rules.integers(-1, 1000),
     "depth_sizes": rules.integers(0, MANY),
+    "amplitudes": rules.numbers(0, 1),
+    "dose_sizes": rules.integers(0, MANY),
 }
 """What the values may be."""

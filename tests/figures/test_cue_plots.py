@@ -110,8 +110,10 @@ def test_against_cutoff(ax, kind, axis):
 def test_dose_and_response_side_by_side():
     frame = pd.DataFrame({"amplitude": [0.0, 0.1], "mean": [0.8, 0.2], "low": 0.1, "high": 0.9})
     biases = pd.concat([frame.assign(constraint=name) for name in (NATURAL, ROBUST)])
-    fig = cue_plots.dose_response(biases, frame.assign(constraint=ROBUST), "my\npets")
-    left, right = fig.axes
-    assert len(left.containers) == 2 and len(right.containers) == 1
-    assert right.get_title() == "my pets"
+    targets = ("my\npets", "faces")
+    gains = pd.concat([frame.assign(constraint=ROBUST, target=name) for name in targets])
+    fig = cue_plots.dose_response(biases, gains)
+    left, *right = [ax for ax in fig.axes if ax.axison and ax.get_visible()]
+    assert len(left.containers) == 2 and [len(ax.containers) for ax in right[:2]] == [1, 1]
+    assert [ax.get_title() for ax in right[:2]] == ["my pets", "faces"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["natural", "ℓ2 0.5"]

@@ -125,6 +125,18 @@ def test_one_rate_needs_no_validation(source, target, monkeypatch):
     assert calls[1:] == [16, 16, 20]
 
 
+def test_a_rate_is_chosen_once_for_all_sizes_that_share_it(source, target, monkeypatch):
+    tried = []
+
+    def counted(*args, **call):
+        tried.append((call["n"], *call["seeds"]))
+        return transfer(*args, **call)
+
+    monkeypatch.setattr(best_rate, "transfer", counted)
+    run(source, target, n=[20, 40], seeds=[0, 3], rates=[0.05, 0.1], chosen_at=20)
+    assert tried == [*[(16, 0)] * 2, (20, 0), *[(16, 3)] * 2, (20, 3), (40, 0), (40, 3)]
+
+
 def test_a_rate_that_learns_nothing_is_not_chosen(rows):
     assert rows["lr"].isin(RATES).all()
     assert (rows["lr"] > min(RATES)).all()

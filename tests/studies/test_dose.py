@@ -1,55 +1,74 @@
-import pandas as pd
-import pytest
-import torch
+from dataclasses import replace
 
-from lib import datasets, microcosm
+import pytest
+
+from lib import microcosm
 from lib.constraint import NATURAL, Constraint
 from lib.cue_conflict import drawn
+from lib.images import Images
 from lib.runtime import rows
 from lib.shape_bias import bias
-from lib.studies import Ladder, dose, pretrained
-from lib.transfer import transfer
+from lib.studies import Ladder, claims, dose, linear_probe, measurements, pretrained
+from lib.studies.linear_probe import probes
+from lib.studies.protocols import Protocol
+from lib.studies.study import Study
 
-GIVEN = {"l2": [0.5], "linf": [], "seeds": 2, "source_epochs": 1, "attack_steps": 1}
-GIVEN |= {"device": "cpu"}
-ROBUST = Constraint("l2", 0.5)
+ROBUST = Constraint("l2", 0.25)
+SOURCES = {
+    "source_data": "microcosm", "n_source": 30, "source_epochs": 1, "attack_steps": 1,
+    "l2": [0.25, 0.5], "linf": [], "seeds": 2,
+}  # fmt: skip
+PROTOCOL = Protocol(
+    "microcosm", SOURCES, "all", ("doses",), amplitudes=(0.1, 0.0), dose_sizes=(10,)
+)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+@pytest.fixture
+def study(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     monkeypatch.setattr("lib.runtime.parallel.cpu_count", lambda: 1)
+    monkeypatch.setattr(dose, "CONFLICTS", 90)
+    monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
+    train, test = (microcosm.draw(n, seed) for n, seed in ((20, 2), (15, 3)))
+    ladder = Ladder({}, rows_file=str(tmp_path / "rows.jsonl"))
+    return Study(PROTOCOL, ladder, {"digits": (train, test)}, microcosm.draw(20, 1), {})
 
 
-def test_sources_of_other_amplitudes_are_asked_in_their_own_world(tmp_path):
-    train, test = microcosm.draw(30, 0), microcosm.draw(20, 1)
-    file = tmp_path / "rows.jsonl"
-    ladder = Ladder.of(GIVEN | {"rows_file": str(file)}, train, test, controls=False)
-    few = ladder.only(seeds=[1])
-    worlds = dose.ladders(GIVEN, few, [0.1, 0.0], train, test)
-    assert list(worlds) == [0.0, microcosm.AMPLITUDE, 0.1]
-    assert worlds[microcosm.AMPLITUDE].networks == few.networks
-    flat = [microcosm.draw(len(part), i, amplitude=0) for i, part in enumerate((train, test))]
-    again = Ladder.of(GIVEN, *flat, under=[ROBUST], seeds=[1], controls=False)
-    network = worlds[0.0].networks[ROBUST, 1]
-    for name, value in again.networks[ROBUST, 1].state_dict().items():
-        assert torch.equal(network.state_dict()[name], value)
-
-    worlds = {amplitude: worlds[amplitude] for amplitude in (0.0, 0.1)}
-    faces = datasets.pair("faces")
-    biases, transfers = dose.measure(worlds, faces, subsets=2, n=8, epochs=1)
-    assert biases["amplitude"].tolist() == [0, 0, 0.1, 0.1]
-    assert biases["constraint"].tolist() == [NATURAL, ROBUST] * 2
-    own = bias(network, drawn(600, 1, amplitude=0))
-    assert biases["shape_bias_of_all"].iloc[1] == own["shape_bias_of_all"]
-    assert transfers["subset_seed"].tolist() == [1000, 1001] * 4
-    expected = transfer(network, faces, n=8, epochs=1, seeds=[1000, 1001])
-    mine = transfers[(transfers["constraint"] == ROBUST) & (transfers["amplitude"] == 0)]
-    assert mine["clean_accuracy"].tolist() == expected["clean_accuracy"].tolist()
-    noted = rows.read(file)
-    assert noted.groupby("experiment")["amplitude"].nunique().tolist() == [2, 2]
+def test_sources_of_each_amplitude_are_asked_in_their_own_world(study):
+    table = dose.doses(study)
+    assert table["amplitude"].unique().tolist() == [0.1, 0.0]
+    assert table["constraint"].unique().tolist() == [NATURAL, ROBUST]  # the rung alone
+    subsets = claims.rules()["subsets"]
+    assert len(table) == 2 * 2 * 2 * subsets  # amplitudes, constraints, seeds, subsets
+    flat = [microcosm.draw(n, seed, amplitude=0) for seed, n in enumerate((30, 20))]
+    again = Ladder.of({**SOURCES, "device": "cpu"}, *flat, under=[ROBUST], seeds=[1])
+    network = again.networks[ROBUST, 1]
+    mine = table.query("amplitude == 0 and source_seed == 1")
+    mine = mine[mine["constraint"] == ROBUST].reset_index(drop=True)
+    own = bias(network, drawn(90, 1, amplitude=0))
+    for column in ("shape_bias_of_all", "decided_of_all"):
+        assert mine[column].tolist() == pytest.approx([own[column]] * subsets, nan_ok=True)
+    assert set(mine["source_accuracy"]) == {again.records[ROBUST, 1]["test_accuracy"]}
+    seeds = [1000 + i for i in range(subsets)]
+    (expected,) = probes(network, study.targets["digits"], n=[10], seeds=seeds)
+    columns = ["subset_seed", "weight_decay", "clean_accuracy"]
+    assert mine[columns].to_numpy() == pytest.approx(expected[columns].to_numpy(), abs=0.07)
 
 
-def test_without_worlds_nothing_is_measured():
-    found = dose.measure({}, datasets.pair("faces"), subsets=1, n=8)
-    assert all(isinstance(part, pd.DataFrame) and part.empty for part in found)
+def test_what_was_measured_at_an_amplitude_is_kept_for_it_alone(study, monkeypatch):
+    table = dose.doses(study)
+    kept = rows.read(study.ladder.rows_file)
+    assert set(kept["amplitude"]) == {0.0, 0.1}
+    monkeypatch.setattr(linear_probe, "_fitted", None)  # nothing is measured again
+    again = dose.doses(study)
+    assert again["clean_accuracy"].tolist() == table["clean_accuracy"].tolist()
+
+
+def test_doses_are_asked_of_the_drawn_world(study):
+    measurements.check(study, ["doses"])
+    other = replace(PROTOCOL, sources={**SOURCES, "source_data": "digits"})
+    with pytest.raises(ValueError, match="doses is asked of sources that learn the microcosm"):
+        measurements.check(replace(study, protocol=other), ["doses"])
+    few = Images(study.learned.x[:5], study.learned.y[:5], microcosm.CLASSES)
+    with pytest.raises(ValueError, match="few has 5 training images, and the sizes of the"):
+        measurements.check(replace(study, targets={"few": (few, few)}), ["doses"])

@@ -16,6 +16,7 @@ from lib.networks import choose_device
 from lib.runtime import files, provenance
 from lib.runtime import rows as kept
 from lib.studies import (
+    altered,
     contrasts,
     evidence,
     inverted,
@@ -52,10 +53,10 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "KEPT", tmp_path / "data" / "cache" / "evidence")
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     evidence.RESULTS.mkdir(parents=True)
-    monkeypatch.setattr(measurements, "PIXELS", (4, 8))
-    monkeypatch.setattr(measurements, "SOME", (10, 40))
+    monkeypatch.setattr(altered, "PIXELS", (4, 8))
+    monkeypatch.setattr(altered, "SOME", (10, 40))
     monkeypatch.setattr(measurements, "HIDDEN_N", 12)
-    monkeypatch.setattr(measurements, "CUED_N", (10, 40))
+    monkeypatch.setattr(altered, "CUED_N", (10, 40))
     monkeypatch.setattr(measurements, "TESTED", 12)
     monkeypatch.setattr(measurements, "MATCHED_N", (10, 12))
     monkeypatch.setattr(measurements, "RETRAINED_N", 10)
@@ -121,6 +122,7 @@ MEASURED = {
     "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
     "depths": ("lr", "train_accuracy", "clean_accuracy"),
     "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
+    "doses": ("source_accuracy", "decided_of_all", "weight_decay", "clean_accuracy"),
     "hidden": ("match", "three_of_five", "chance", "clean_accuracy"),
     "inversions": ("left", "covered", "structure", "told", "told_in_noise", "natural judges"),
 }
@@ -130,7 +132,7 @@ NO_SHARE = {"weight_decay", "lr", "conflicts", "left", "covered", "structure"}
 RUN = ("constraint", "source_seed", "subset_seed")
 CELLS = (
     "target", "resolution", "version", "n_train", "unfrozen_blocks", "labels", "start", "part",
-    "n", "epochs", "damping", "cutoff",
+    "n", "epochs", "damping", "cutoff", "amplitude",
 )  # fmt: skip
 
 
@@ -227,13 +229,14 @@ def test_the_tables_of_the_book_are_whole(world, name):
         wanted = {measured.TITLES[target] for target in rules()["targets"]}
         assert set(rows["target"]) == wanted
     if "subset_seed" in rows and name != "influence":
-        several = rules()["subsets"] if name in ("heads", "hidden") else 1
+        several = rules()["subsets"] if name in ("heads", "hidden", "doses") else 1
         assert set(rows.groupby("source_seed")["subset_seed"].nunique()) == {several}
 
 
 def test_the_tables_of_the_book_are_of_the_sizes_that_were_fixed():
     sizes = {("photographs", name): asked for name, asked in FIXED.items()}
     sizes["microcosm", "heads"] = [20, 40, 80, 160, 320, 640]
+    sizes["microcosm", "doses"] = [80]
     for (world, name), asked in sizes.items():
         if measured.has(world, name):
             held = measured.evidence(world, name).groupby("target")["n_train"].unique()
@@ -264,7 +267,7 @@ def test_heads_are_the_best_of_every_source_at_the_sizes_a_target_has(study):
 
 
 def test_resolutions_are_of_targets_made_coarse(study):
-    rows = measurements.resolutions(study)
+    rows = altered.resolutions(study)
     assert not faults(rows, "resolutions", ROBUST)
     assert set(rows["resolution"]) == {4, 8}
     assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no others
@@ -281,20 +284,20 @@ def test_resolutions_are_of_targets_made_coarse(study):
 def test_a_target_is_shrunk_and_enlarged_again():
     x = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     x[..., ::2] = 200  # stripes of one pixel
-    coarse = measurements.shrunk(x, 4)
+    coarse = altered.shrunk(x, 4)
     assert coarse.shape == x.shape and coarse.dtype == torch.uint8
     assert int(coarse.max()) - int(coarse.min()) < 80  # are gone
-    assert torch.equal(measurements.shrunk(x, 8), x)
+    assert torch.equal(altered.shrunk(x, 8), x)
 
 
 def test_targets_are_shown_with_a_cue_taken_away(study, monkeypatch):
-    rows = measurements.stylised(photographs(monkeypatch))
+    rows = altered.stylised(photographs(monkeypatch))
     assert not faults(rows, "stylised", ROBUST)
     assert set(rows["target"]) == {"cifar10"} and set(rows["n_train"]) == {10}
-    assert list(rows["version"].unique()) == list(measurements.CHANGED)
+    assert list(rows["version"].unique()) == list(altered.CHANGED)
     assert set(rows["constraint"]) == {NATURAL, ROBUST, UNTRAINED}
     with pytest.raises(ValueError, match="stylised is asked of cifar10, clothing, and neither"):
-        measurements.stylised(study)
+        altered.stylised(study)
 
 
 def test_curves_have_an_area_and_depths_every_depth(study):

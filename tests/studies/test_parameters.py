@@ -25,7 +25,6 @@ GOOD = {
     "kept_l2": [[0.25]],
     "conflicts": ["drawn", "phase"],
     "mapping": [""],
-    "doses": [[], [0.0, 0.1]],
     "damping": [1e-4],
     "with_ladder": [True, False],
     "sources": [
