@@ -3,14 +3,17 @@
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 from unittest import mock
 
 import click
 import papermill
 from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -50,36 +53,60 @@ def execute(
     cells = sum(map(_runs, nb.cells)) + bool(parameters)  # which make a cell of their own
     progress = Progress(name, cells, expected)
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    try:
-        with mock.patch.dict(os.environ, KERNEL, PYTHONPATH=path), progress:
-            done = papermill.execute_notebook(
-                nb,
-                None,
-                dict(parameters or {}),
-                kernel_name="python3",
-                progress_bar=False,
-                start_timeout=120,
-                cwd=cwd,
-                coalesce_streams=True,  # where they are cut depends on the clock
-                # Newer kernels warn that they talk over plain TCP, and when they are shut down.
-                extra_arguments=["--log-level=50"],
-                on_notebook_start=progress.notebook_starts,
-                on_cell_start=progress.cell_starts,
-            )
-    except PapermillExecutionError as error:
-        if error.ename == "ParameterError":  # the caller's mistake, not the chapter's
-            raise click.ClickException(f"{name}: {error.evalue}") from None
-        reason = progress.failed() or error.ename
-    except NoSuchKernel:
-        reason = "there is no Jupyter kernel python3; install ipykernel beside papermill"
-    except DeadKernelError:
-        reason = "the kernel died; was there enough memory?"
-    except RuntimeError as error:  # the kernel did not start in time
-        reason = str(error)
-    else:
-        return done, progress.seconds
+    with tempfile.TemporaryFile() as stderr:
+        try:
+            with mock.patch.dict(os.environ, KERNEL, PYTHONPATH=path), progress:
+                done = papermill.execute_notebook(
+                    nb,
+                    None,
+                    dict(parameters or {}),
+                    kernel_name="python3",
+                    progress_bar=False,
+                    start_timeout=120,
+                    cwd=cwd,
+                    coalesce_streams=True,  # where they are cut depends on the clock
+                    # Newer kernels warn that they talk over plain TCP, and when they are shut down.
+                    extra_arguments=["--log-level=50"],
+                    kernel_manager_class=_apart(stderr),
+                    on_notebook_start=progress.notebook_starts,
+                    on_cell_start=progress.cell_starts,
+                )
+        except PapermillExecutionError as error:
+            if error.ename == "ParameterError":  # the caller's mistake, not the chapter's
+                raise click.ClickException(f"{name}: {error.evalue}") from None
+            reason = progress.failed() or error.ename
+        except NoSuchKernel:
+            reason = "there is no Jupyter kernel python3; install ipykernel beside papermill"
+        except DeadKernelError:
+            reason = f"the kernel died; was there enough memory?{_last_line(stderr)}"
+        except RuntimeError as error:  # the kernel did not start in time
+            reason = f"{error}{_last_line(stderr)}"
+        else:
+            return done, progress.seconds
     where = progress.kept_under(root / "_build" / "failed")
     raise click.ClickException(f"{name} failed{progress.place}: {reason}{where}")
+
+
+def _apart(stderr: IO[bytes]) -> type[AsyncKernelManager]:
+    """Return a manager of kernels that write to a file what they would write to the terminal.
+
+    There it would stand between the lines of progress: a kernel that is interrupted as it ends
+    prints a traceback.
+    """
+
+    class Apart(AsyncKernelManager):
+        async def start_kernel(self, **how):
+            await super().start_kernel(**how, stderr=stderr)
+
+    return Apart
+
+
+def _last_line(stderr):
+    """Return the last line that a kernel wrote, in brackets, or nothing."""
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f" ({last[:300]})" if last else ""
 
 
 def usual(name: str, root: Path) -> str:

@@ -6,14 +6,13 @@ from functools import partial
 import pandas as pd
 from torch import Tensor, nn
 
-from lib.constraint import NATURAL
 from lib.images import Images, scale
 from lib.studies import cues
 from lib.studies.linear_probe import probes
 from lib.studies.study import Study, sizes_held
 
-PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
-"""Resolutions at which targets are shown, and the training images there."""
+PIXELS = (8, 12, 16, 24, 32)
+"""Resolutions at which targets are shown."""
 AS_IT_IS = "as it is"
 CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
     AS_IT_IS: lambda x: x,
@@ -28,10 +27,10 @@ CUED, CUED_N = ("cifar10", "clothing"), (400, 1600)
 
 def resolutions(study: Study) -> pd.DataFrame:
     """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    return study.ladder.only(NATURAL, study.robust).measure(
+    return study.controlled.measure(
         probes_at,
         over={"target": study.targets, "resolution": PIXELS},
-        together={"n": sizes_held(study.targets, SOME)},
+        together={"n": sizes_held(study.targets, study.protocol.sizes)},
         seeds=study.ladder.subsets(1),
         label="resolutions",
     )

@@ -47,6 +47,12 @@ class Study:
         return self.ladder.only(NATURAL, self.robust, UNTRAINED)
 
     @property
+    def controlled(self) -> Ladder:
+        """Natural sources, the main robust ones, and the controls trained without an adversary."""
+        others = [name for name in self.ladder.names if name.kind and not name.ball]
+        return self.ladder.only(NATURAL, self.robust, *others)
+
+    @property
     def trained(self) -> Ladder:
         """All sources but random weights, which know no classes."""
         return self.ladder.only(*(name for name in self.ladder.names if name != UNTRAINED))

@@ -54,7 +54,6 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     evidence.RESULTS.mkdir(parents=True)
     monkeypatch.setattr(altered, "PIXELS", (4, 8))
-    monkeypatch.setattr(altered, "SOME", (10, 40))
     monkeypatch.setattr(measurements, "HIDDEN_N", 12)
     monkeypatch.setattr(altered, "CUED_N", (10, 40))
     monkeypatch.setattr(measurements, "TESTED", 12)
@@ -211,6 +210,7 @@ def test_faults_of_a_table_are_found(whole, change, said):
 
 FIXED = {
     "heads": rules()["sizes"],
+    "resolutions": rules()["sizes"],
     "curves": rules()["claims"]["faster"]["sizes"],
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
@@ -270,8 +270,9 @@ def test_resolutions_are_of_targets_made_coarse(study):
     rows = altered.resolutions(study)
     assert not faults(rows, "resolutions", ROBUST)
     assert set(rows["resolution"]) == {4, 8}
-    assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no others
-    assert keys(rows, "target", "n_train") == {("digits", 10), ("digits", 40), ("faces", 10)}
+    assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no other rung, no random weights
+    held = {("digits", n) for n in (10, 20, 40)} | {("faces", n) for n in (10, 20)}
+    assert keys(rows, "target", "n_train") == held
     assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
     full = rows[rows["resolution"] == 8].reset_index(drop=True)
     heads = measurements.heads(replace(study, ladder=study.main))
@@ -279,6 +280,12 @@ def test_resolutions_are_of_targets_made_coarse(study):
     both = full.merge(heads, on=["constraint", "source_seed", "target", "n_train"])
     assert len(both) == len(full)  # as they are, they are the heads themselves
     assert both["clean_accuracy_x"].tolist() == pytest.approx(both["clean_accuracy_y"], abs=0.06)
+
+
+def test_controls_without_an_adversary_are_shown_other_resolutions_too(study):
+    noise = Constraint.parse("noise 0.1")
+    more = replace(study, ladder=study.ladder | ladder(noise))
+    assert more.controlled.names == [NATURAL, ROBUST, noise]
 
 
 def test_a_target_is_shrunk_and_enlarged_again():
