@@ -85,10 +85,9 @@ def normalised(nb: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
-            if "text/plain" in output.get("data", {}):  # where an object lay in memory
-                output.data["text/plain"] = re.sub(
-                    " at 0x[0-9a-f]+>", ">", output.data["text/plain"]
-                )
+            data = output.get("data", {})
+            for kind in {"text/plain", GLUED} & set(data):  # where an object lay in memory
+                data[kind] = re.sub(" at 0x[0-9a-f]+>", ">", data[kind])
     return nb
 
 

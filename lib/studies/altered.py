@@ -11,8 +11,8 @@ from lib.studies import cues
 from lib.studies.linear_probe import probes
 from lib.studies.study import Study, sizes_held
 
-PIXELS = (8, 12, 16, 24, 32)
-"""Resolutions at which targets are shown."""
+PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
+"""Resolutions at which targets are shown, and the training images there."""
 AS_IT_IS = "as it is"
 CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
     AS_IT_IS: lambda x: x,
@@ -30,7 +30,7 @@ def resolutions(study: Study) -> pd.DataFrame:
     return study.controlled.measure(
         probes_at,
         over={"target": study.targets, "resolution": PIXELS},
-        together={"n": sizes_held(study.targets, study.protocol.sizes)},
+        together={"n": sizes_held(study.targets, SOME)},
         seeds=study.ladder.subsets(1),
         label="resolutions",
     )
