@@ -26,7 +26,13 @@ def test_every_claim_is_listed():
     assert set(command.CLAIMS) == set(CHECKED)
 
 
-@pytest.mark.parametrize("claim", command.CLAIMS)
+# A cluster and loky's processes, each with PyTorch to load; that they agree is tested elsewhere too.
+DEAR = {"clusters": [pytest.mark.long]}
+
+
+@pytest.mark.parametrize(
+    "claim", [pytest.param(name, marks=DEAR.get(name, [])) for name in command.CLAIMS]
+)
 def test_a_claim_runs_and_rivals_agree(claim):
     rows = measured([claim], quick=True)
     for found in rows:

@@ -115,15 +115,20 @@ def against_amplitude(frame: pd.DataFrame, ax: Axes, *, zero: bool = False) -> A
     return ax
 
 
-def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+def dose_response(seeds: pd.DataFrame, biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """Draw shape bias, and what transfer to each target gains over natural, against the amplitude.
 
-    biases, gains: as in `against_amplitude`; gains has the column target besides.
+    seeds: the bias of each source, columns constraint, amplitude and shape_bias_of_all (0 to 1).
+    biases: their summary, and gains, with the column target besides, as in `against_amplitude`.
     """
     parts = list(gains.groupby("target", sort=False))
     fig, axes = panels(1 + len(parts), columns=2, width=4.4)
+    for _, part, style in lines(seeds):
+        share = 100 * part["shape_bias_of_all"]
+        axes[0].scatter(part["amplitude"], share, color=style["color"], alpha=0.4, s=22, lw=0)
     against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
+    span = 100 * gains["low"].min() - 1, 100 * gains["high"].max() + 1
     for ax, (target, part) in zip(axes[1:], parts, strict=True):
         against_amplitude(part, ax, zero=True)
-        ax.set(title=one_line(target), ylabel="gain over natural, points")
+        ax.set(title=one_line(target), ylabel="gain over natural, points", ylim=span)
     return legend_below(fig, axes[0])

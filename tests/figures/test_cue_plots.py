@@ -112,8 +112,12 @@ def test_dose_and_response_side_by_side():
     biases = pd.concat([frame.assign(constraint=name) for name in (NATURAL, ROBUST)])
     targets = ("my\npets", "faces")
     gains = pd.concat([frame.assign(constraint=ROBUST, target=name) for name in targets])
-    fig = cue_plots.dose_response(biases, gains)
+    seeds = biases.rename(columns={"mean": "shape_bias_of_all"})
+    fig = cue_plots.dose_response(seeds, biases, gains)
     left, *right = [ax for ax in fig.axes if ax.axison and ax.get_visible()]
     assert len(left.containers) == 2 and [len(ax.containers) for ax in right[:2]] == [1, 1]
+    dots = [dot.get_offsets().tolist() for dot in left.collections[:2]]
+    assert dots == [[[0.0, 80.0], [0.1, 20.0]]] * 2
     assert [ax.get_title() for ax in right[:2]] == ["my pets", "faces"]
+    assert right[0].get_ylim() == right[1].get_ylim()
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["natural", "ℓ2 0.5"]

@@ -17,6 +17,7 @@ from lib.figures import sentences
 from lib.figures.estimates import NOTHING
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("sentences")  # a notebook is executed once, for all of them
 
 
 @pytest.fixture
