@@ -26,7 +26,7 @@ def test_every_claim_is_listed():
     assert set(command.CLAIMS) == set(CHECKED)
 
 
-# A cluster and loky's processes, each with PyTorch to load; that they agree is tested elsewhere too.
+# It loads PyTorch into workers of two kinds; that these agree is tested elsewhere too.
 DEAR = {"clusters": [pytest.mark.long]}
 
 
