@@ -58,6 +58,19 @@ def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
     return pd.concat([by_target(rows, one).assign(source=one) for one in (first, *others)])
 
 
+def head_over_scratch(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
+    """Return what a head on frozen features has over the whole network trained from random weights.
+
+    rows: of models of several depths, random weights among them. Returns the columns of `by_target`
+    and n_train.
+    """
+    blocks = rows["unfrozen_blocks"]
+    head = rows[(rows["constraint"] == first) & (blocks == 0)]
+    scratch = rows[(rows["constraint"] == UNTRAINED) & (blocks == blocks.max())]
+    both = pd.concat([head, scratch]).drop(columns="unfrozen_blocks")
+    return by_target(both, first, "n_train", second=UNTRAINED)
+
+
 def without_controls(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep only the rows of natural sources and of those that were trained against an adversary."""
     return rows[[one == NATURAL or one.ball is not None for one in rows["constraint"]]]

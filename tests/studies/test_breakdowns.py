@@ -85,6 +85,17 @@ def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():
     assert set(left["constraint"]) == {NATURAL, ROBUST}
 
 
+def test_a_head_is_held_against_training_all_from_random_weights():
+    head = made(lambda t, s, n, i: {"a": 3, "b": 5}[t]).assign(unfrozen_blocks=0)
+    head["clean_accuracy"] += 0.2 * (head["constraint"] == UNTRAINED)  # plays no part
+    whole = made(lambda t, s, n, i: 9).assign(unfrozen_blocks=5)  # nor do robust sources here
+    natural = head[head["constraint"] == NATURAL].assign(constraint=UNTRAINED, unfrozen_blocks=5)
+    whole = whole[whole["constraint"] == ROBUST]
+    found = breakdowns.head_over_scratch(pd.concat([head, whole, natural]), ROBUST)
+    assert found.groupby("target")["mean"].mean().to_dict() == pytest.approx({"a": 3, "b": 5})
+    assert set(found["n_train"]) == set(head["n_train"])
+
+
 # Descriptions.
 
 
