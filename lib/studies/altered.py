@@ -6,13 +6,15 @@ from functools import partial
 import pandas as pd
 from torch import Tensor, nn
 
+from lib.constraint import NATURAL
 from lib.images import Images, scale
 from lib.studies import cues
 from lib.studies.linear_probe import probes
+from lib.studies.protocols import Protocol
 from lib.studies.study import Study, sizes_held
 
 PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
-"""Resolutions at which targets are shown, and the training images there."""
+"""Resolutions at which targets are shown, and the training images of heads on controls there."""
 AS_IT_IS = "as it is"
 CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
     AS_IT_IS: lambda x: x,
@@ -27,11 +29,31 @@ CUED, CUED_N = ("cifar10", "clothing"), (400, 1600)
 
 def resolutions(study: Study) -> pd.DataFrame:
     """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    return study.controlled.measure(
+    pair = study.ladder.only(NATURAL, study.robust)
+    return _at_resolutions(pair, study, study.protocol.sizes)
+
+
+def resolutions_of_controls(study: Study) -> pd.DataFrame:
+    """Do the same with the controls trained without an adversary, at some of the sizes."""
+    return _at_resolutions(study.controls, study, SOME)
+
+
+def check_controls(protocol: Protocol) -> None:
+    """Raise ValueError where a protocol has no controls that were trained without an adversary."""
+    if not (protocol.comes_with_the_book or protocol.sources.get("more_sources")):
+        raise ValueError(
+            f"resolutions_of_controls is asked of further sources, and {protocol.name} has none; "
+            "name some as more_sources, as in noise 0.1"
+        )
+
+
+def _at_resolutions(ladder, study, sizes):
+    """Measure the heads of a ladder's sources at each of PIXELS."""
+    return ladder.measure(
         probes_at,
         over={"target": study.targets, "resolution": PIXELS},
-        together={"n": sizes_held(study.targets, SOME)},
-        seeds=study.ladder.subsets(1),
+        together={"n": sizes_held(study.targets, sizes)},
+        seeds=ladder.subsets(1),
         label="resolutions",
     )
 

@@ -203,7 +203,8 @@ def influence(study: Study) -> pd.DataFrame:
 
 
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
-    "heads": heads, "resolutions": altered.resolutions, "stylised": altered.stylised,
+    "heads": heads, "resolutions": altered.resolutions,
+    "resolutions_of_controls": altered.resolutions_of_controls, "stylised": altered.stylised,
     "curves": curves, "depths": depths, "shape": shape, "doses": doses, "cues": left_of_cues,
     "hidden": hidden, "influence": influence, "inversions": inversions,
 }  # fmt: skip
@@ -230,5 +231,7 @@ def check(study: Study, tables: Iterable[str]) -> None:
             _grouped(study)
         if table == "doses" and not study.drawn:
             raise ValueError("doses is asked of sources that learn the microcosm, and these do not")
+        if table == "resolutions_of_controls":
+            altered.check_controls(protocol)
         if table == "stylised":
             altered.cued(study.targets)

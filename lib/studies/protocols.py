@@ -19,6 +19,7 @@ BUNDLED = "all"
 """As targets: those that come with the book."""
 NEEDS = {
     "heads": ["sizes"],
+    "resolutions": ["sizes"],
     "curves": ["curve_sizes"],
     "depths": ["depths", "depth_sizes"],
     "doses": ["amplitudes", "dose_sizes"],

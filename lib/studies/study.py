@@ -47,10 +47,10 @@ class Study:
         return self.ladder.only(NATURAL, self.robust, UNTRAINED)
 
     @property
-    def controlled(self) -> Ladder:
-        """Natural sources, the main robust ones, and the controls trained without an adversary."""
-        others = [name for name in self.ladder.names if name.kind and not name.ball]
-        return self.ladder.only(NATURAL, self.robust, *others)
+    def controls(self) -> Ladder:
+        """The sources that were trained otherwise than natural ones, but without an adversary."""
+        names = [name for name in self.ladder.names if name.kind and not name.ball]
+        return self.ladder.only(*names)
 
     @property
     def trained(self) -> Ladder:

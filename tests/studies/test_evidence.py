@@ -119,6 +119,7 @@ MEASURED = {
     "influence": ("match",),
     "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "resolutions": ("weight_decay", "train_accuracy", "clean_accuracy"),
+    "resolutions_of_controls": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
     "depths": ("lr", "train_accuracy", "clean_accuracy"),
     "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
@@ -159,6 +160,8 @@ def faults(rows, name, robust):
         subsets = rows.groupby(["source_seed", "constraint"])["subset_seed"].agg(frozenset)
         if (subsets.groupby("source_seed").nunique() > 1).any():
             found.append("constraints have different subsets")
+    if name == "resolutions_of_controls":
+        return found  # whose natural and robust sources stand in resolutions
     if not {NATURAL, robust} <= set(seeds.index) or seeds[NATURAL] != seeds[robust]:
         found.append("natural and robust have not the same seeds")
     return found
@@ -211,7 +214,8 @@ def test_faults_of_a_table_are_found(whole, change, said):
 
 FIXED = {
     "heads": rules()["sizes"],
-    "resolutions": list(altered.SOME),
+    "resolutions": rules()["sizes"],
+    "resolutions_of_controls": list(altered.SOME),
     "curves": rules()["claims"]["faster"]["sizes"],
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
@@ -272,7 +276,8 @@ def test_resolutions_are_of_targets_made_coarse(study):
     assert not faults(rows, "resolutions", ROBUST)
     assert set(rows["resolution"]) == {4, 8}
     assert set(rows["constraint"]) == {NATURAL, ROBUST}  # no other rung, no random weights
-    assert keys(rows, "target", "n_train") == {("digits", 10), ("digits", 40), ("faces", 10)}
+    held = {("digits", n) for n in (10, 20, 40)} | {("faces", n) for n in (10, 20)}
+    assert keys(rows, "target", "n_train") == held
     assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
     full = rows[rows["resolution"] == 8].reset_index(drop=True)
     heads = measurements.heads(replace(study, ladder=study.main))
@@ -285,7 +290,14 @@ def test_resolutions_are_of_targets_made_coarse(study):
 def test_controls_without_an_adversary_are_shown_other_resolutions_too(study):
     noise = Constraint.parse("noise 0.1")
     more = replace(study, ladder=study.ladder | ladder(noise))
-    assert more.controlled.names == [NATURAL, ROBUST, noise]
+    rows = altered.resolutions_of_controls(more)
+    assert set(rows["constraint"]) == {noise} and set(rows["resolution"]) == {4, 8}
+    assert keys(rows, "target", "n_train") == {("digits", 10), ("digits", 40), ("faces", 10)}
+    natural = altered.resolutions(more)  # whose images these share
+    draw = ["source_seed", "subset_seed"]
+    assert keys(rows, *draw) == keys(natural, *draw)
+    with pytest.raises(ValueError, match="asked of further sources, and microcosm has none"):
+        measurements.check(study, ["resolutions_of_controls"])
 
 
 def test_a_target_is_shrunk_and_enlarged_again():
