@@ -45,8 +45,8 @@ def transfers(
 ) -> Iterator[pd.DataFrame]:
     """Fine-tune a source network to n images of a target, once for each size and seed.
 
-    The protocol is the paper's (Utrera et al., 2021): a new linear head, all frozen but the last
-    blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
+    The protocol follows the paper's (Utrera et al., 2021): a new linear head, all frozen but the
+    last blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
     rate divided by 10 after each third. No epoch is chosen: what is recorded on the way decides
     nothing. The frozen trunk runs once an image that is trained on or tested, and its output is
     kept, as float32 on the source's device.

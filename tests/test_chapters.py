@@ -157,7 +157,7 @@ def said(path):
     """Return what the cells of a run have said of it: sentences, tables, printed lines."""
     texts = []
     for cell in cells_of(path):
-        # The committed rows of photographs, and the paper, say the same in every run.
+        # What was measured once, and the paper, say the same in every run.
         if "photographs" not in cell.metadata.get("tags", []):
             for output in cell.outputs:
                 data = output.get("data", {})
@@ -270,15 +270,25 @@ def test_code_that_a_page_hides_is_collapsed_in_jupyter_too(name):
         assert bool(cell.metadata.get("jupyter", {}).get("source_hidden")) == hidden, cell["id"]
 
 
-def test_papermill_reruns_a_chapter_from_chapters_and_from_elsewhere(tmp_path):
-    name = "08_does_it_hold"
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("08_does_it_hold", {}),
+        pytest.param(
+            "02_low_data_transfer",
+            {**TINY_SOURCE, **TINY["02_low_data_transfer"], "seeds": 1, "target": "faces"},
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+def test_papermill_reruns_a_chapter_from_chapters_and_from_elsewhere(name, given, tmp_path):
     places = {
         "chapters": (ROOT / "chapters", f"{name}.ipynb"),
         "elsewhere": (tmp_path, CHAPTERS[name]),
     }
     for place, (cwd, notebook) in places.items():
         out = tmp_path / f"{place}.ipynb"
-        done = papermill_run(name, out, cwd, notebook)
+        done = papermill_run(name, out, cwd, notebook, **given)
         assert done.returncode == 0, done.stderr[-2000:]
         assert faults(out) == []
     runs = [notebooks.normalised(notebooks.read(tmp_path / f"{place}.ipynb")) for place in places]
@@ -311,6 +321,7 @@ def test_chapter_08_judges_tables_of_ones_own(tmp_path):
     text = said(out)
     assert "mean over 3 targets: higher" in text and "6 of 6 seeds above 0" in text
     assert "Not run: faster and which constraint" in text
+    assert "noise 0.1 − natural, by halving" in text and "; ℓ2 0.25 − noise 0.1: " in text
     assert not any(title in text for title in measured.TITLES.values())
     done = run("08", "--no-page", "-p", "results", tmp_path.parent, cwd=tmp_path)
     assert done.returncode == 1

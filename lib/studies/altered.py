@@ -6,12 +6,12 @@ from functools import partial
 import pandas as pd
 from torch import Tensor, nn
 
-from lib.constraint import NATURAL
+from lib.constraint import NATURAL, Constraint
 from lib.images import Images, scale
+from lib.runtime.rules import listed
 from lib.studies import cues
 from lib.studies.linear_probe import probes
-from lib.studies.protocols import Protocol
-from lib.studies.study import Study, sizes_held
+from lib.studies.study import Study, is_control, sizes_held
 
 PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
 """Resolutions at which targets are shown, and the training images of heads on controls there."""
@@ -38,13 +38,16 @@ def resolutions_of_controls(study: Study) -> pd.DataFrame:
     return _at_resolutions(study.controls, study, SOME)
 
 
-def check_controls(protocol: Protocol) -> None:
-    """Raise ValueError where a protocol has no controls that were trained without an adversary."""
-    if not (protocol.comes_with_the_book or protocol.sources.get("more_sources")):
+def check_controls(study: Study) -> None:
+    """Raise ValueError where a study will have no such controls, or a target no such size."""
+    protocol = study.protocol
+    more = map(Constraint.parse, listed(protocol.sources.get("more_sources", "")))
+    if not (protocol.comes_with_the_book or any(is_control(one) for one in more)):
         raise ValueError(
-            f"resolutions_of_controls is asked of further sources, and {protocol.name} has none; "
-            "name some as more_sources, as in noise 0.1"
+            f"resolutions_of_controls is asked of sources such as noise 0.1, and {protocol.name} "
+            "has none; name some as more_sources"
         )
+    sizes_held(study.targets, SOME)
 
 
 def _at_resolutions(ladder, study, sizes):

@@ -76,14 +76,14 @@ def without_controls(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[[one == NATURAL or one.ball is not None for one in rows["constraint"]]]
 
 
-def resolution(rows: pd.DataFrame, first: Constraint) -> Effect:
-    """Return by how many points the difference to natural changes as the resolution is halved."""
-    return effect(_by_halving(rows, first), "slope")
+def resolution(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
+    """Return by how many points first − second changes as the resolution is halved."""
+    return effect(_by_halving(rows, first, second), "slope")
 
 
 def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, float]:
-    """Return `resolution` of each target, mean over the seeds."""
-    found = _by_halving(rows, first).groupby("target", sort=False)["slope"].mean()
+    """Return `resolution`, against natural, of each target, mean over the seeds."""
+    found = _by_halving(rows, first, NATURAL).groupby("target", sort=False)["slope"].mean()
     return {str(target): float(value) for target, value in found.items()}
 
 
@@ -114,9 +114,9 @@ def turned(at: pd.DataFrame) -> list[str]:
     return [str(target) for target in ends.index[(ends["last"] < 0) & (ends["first"] > 0)]]
 
 
-def _by_halving(rows, first):
+def _by_halving(rows, first, second):
     """Return slopes by target and seed, in points for each halving of the resolution."""
-    pairs = gap(rows, "clean_accuracy", first)
+    pairs = gap(rows, "clean_accuracy", first, second)
     pairs["halvings"] = -np.log2(pairs["resolution"])
     return slope(pairs, "gap", over="halvings")
 

@@ -232,6 +232,6 @@ def check(study: Study, tables: Iterable[str]) -> None:
         if table == "doses" and not study.drawn:
             raise ValueError("doses is asked of sources that learn the microcosm, and these do not")
         if table == "resolutions_of_controls":
-            altered.check_controls(protocol)
+            altered.check_controls(study)
         if table == "stylised":
             altered.cued(study.targets)

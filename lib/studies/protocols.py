@@ -49,10 +49,10 @@ class Protocol:
     hyphens. sources: parameters of `lib.studies.Ladder.of`; where they name no source_data, the
     sources learn what the study is given. targets: the folders it needs, or BUNDLED. measure: its
     tables, as of `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all
-    a target has. curve_sizes, depth_sizes, dose_sizes: of models whose learning curves, whose
-    blocks, and whose sources' doses of texture are looked at. depths: how many blocks those of
-    depth_sizes train besides the head; -1 is all. amplitudes: of the texture that those of
-    dose_sizes have learned, as in `lib.microcosm.draw`.
+    a target has. curve_sizes: of the models whose learning curves are drawn. depths, depth_sizes:
+    how many blocks are trained besides the head, -1 for all, and with how many images. amplitudes,
+    dose_sizes: of the texture that sources learn, as in `lib.microcosm.draw`, and the training
+    images of heads on them.
     """
 
     name: str

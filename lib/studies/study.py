@@ -48,9 +48,8 @@ class Study:
 
     @property
     def controls(self) -> Ladder:
-        """The sources that were trained otherwise than natural ones, but without an adversary."""
-        names = [name for name in self.ladder.names if name.kind and not name.ball]
-        return self.ladder.only(*names)
+        """The sources of a kind of `lib.kinds` that has no ball: of noise, of blurred images, …"""
+        return self.ladder.only(*(name for name in self.ladder.names if is_control(name)))
 
     @property
     def trained(self) -> Ladder:
@@ -64,6 +63,11 @@ class Study:
         return self.learned
 
 
+def is_control(constraint: Constraint) -> bool:
+    """Tell whether sources are trained of a kind that is neither natural nor has a ball."""
+    return constraint.kind is not None and constraint.ball is None
+
+
 def sizes_held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int]) -> By:
     """Return the sizes that each target has training images for; 0 is all it has.
 
@@ -74,7 +78,7 @@ def sizes_held(targets: Mapping[str, tuple[Images, Images]], sizes: Sequence[int
         held[name] = list(dict.fromkeys(n or len(train) for n in sizes if n <= len(train)))
         if not held[name]:
             raise ValueError(
-                f"{name} has {len(train)} training images, and the sizes of the protocol are "
+                f"{name} has {len(train)} training images, and the sizes asked for are "
                 f"{', '.join(map(str, sizes))}; give a smaller one"
             )
     return By("target", held)

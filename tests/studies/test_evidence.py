@@ -230,12 +230,30 @@ def test_the_tables_of_the_book_are_whole(world, name):
     for _, part in rows.groupby("experiment") if "experiment" in rows else [("all", rows)]:
         whole = part.dropna(axis=1, how="all").reset_index(drop=True)
         assert not faults(whole, name, contrasts.robust(world))
-    if name in ("heads", "resolutions", "curves", "depths") and world == "photographs":
+    of_all = ("heads", "resolutions", "resolutions_of_controls", "curves", "depths")
+    if name in of_all and world == "photographs":
         wanted = {measured.TITLES[target] for target in rules()["targets"]}
         assert set(rows["target"]) == wanted
     if "subset_seed" in rows and name != "influence":
         several = rules()["subsets"] if name in ("heads", "hidden", "doses") else 1
         assert set(rows.groupby("source_seed")["subset_seed"].nunique()) == {several}
+
+
+@pytest.mark.skipif(
+    not measured.has("photographs", "resolutions_of_controls"), reason="is not measured yet"
+)
+def test_controls_are_shown_what_the_others_are_shown():
+    names = ("resolutions", "resolutions_of_controls")
+    others, controls = (measured.evidence("photographs", name) for name in names)
+    draws = ["source_seed", "subset_seed", "resolution"]
+    assert keys(controls, *draws) == keys(others, *draws)
+    come = {constraint for constraint, _ in shipped.available()}
+    assert set(controls["constraint"]) == {one for one in come if studies.is_control(one)}
+
+
+def test_the_doses_are_those_of_the_protocol():
+    rows = measured.evidence("microcosm", "doses")
+    assert rows["amplitude"].unique().tolist() == protocols.read("microcosm").amplitudes
 
 
 def test_the_tables_of_the_book_are_of_the_sizes_that_were_fixed():
@@ -287,7 +305,7 @@ def test_resolutions_are_of_targets_made_coarse(study):
     assert both["clean_accuracy_x"].tolist() == pytest.approx(both["clean_accuracy_y"], abs=0.06)
 
 
-def test_controls_without_an_adversary_are_shown_other_resolutions_too(study):
+def test_controls_without_an_adversary_are_shown_other_resolutions_too(study, monkeypatch):
     noise = Constraint.parse("noise 0.1")
     more = replace(study, ladder=study.ladder | ladder(noise))
     rows = altered.resolutions_of_controls(more)
@@ -296,8 +314,17 @@ def test_controls_without_an_adversary_are_shown_other_resolutions_too(study):
     natural = altered.resolutions(more)  # whose images these share
     draw = ["source_seed", "subset_seed"]
     assert keys(rows, *draw) == keys(natural, *draw)
-    with pytest.raises(ValueError, match="asked of further sources, and microcosm has none"):
-        measurements.check(study, ["resolutions_of_controls"])
+    for further in ("", "l2 1"):
+        sources = {"source_data": "microcosm", "more_sources": further}
+        with pytest.raises(ValueError, match=r"asked of sources such as noise 0\.1, and microcosm"):
+            other = replace(study, protocol=replace(PROTOCOL, sources=sources))
+            measurements.check(other, ["resolutions_of_controls"])
+    sources["more_sources"] = "l2 1, noise 0.1"
+    other = replace(study, protocol=replace(PROTOCOL, sources=sources))
+    measurements.check(other, ["resolutions_of_controls"])
+    monkeypatch.setattr(altered, "SOME", (100,))
+    with pytest.raises(ValueError, match="digits has 45 training images, and the sizes asked for"):
+        measurements.check(other, ["resolutions_of_controls"])
 
 
 def test_a_target_is_shrunk_and_enlarged_again():
@@ -663,7 +690,7 @@ def change(**changes):
     ("changed", "said"),
     [
         (change(measure=["heads", "hands"]), "there is no table 'hands'; allowed are heads, reso"),
-        (change(sizes=(31,)), "faces has 30 training images, and the sizes of the protocol are 31"),
+        (change(sizes=(31,)), "faces has 30 training images, and the sizes asked for are 31"),
         (change(measure=["heads", "depths"], depth_sizes=(50,)), "digits has 45 training images"),
         (change(measure=["heads", "depths"], depths=(0, 7)), "7"),
         (change(measure=["heads", "hidden"]), "influence is asked of cifar10"),
