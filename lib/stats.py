@@ -98,12 +98,14 @@ def paired(
     compared: str = "constraint",
     reference: object = NATURAL,
     seed: str = "source_seed",
+    limits: Limits = NONE,
 ) -> pd.DataFrame:
     """Summarise the differences of all that is compared to a reference, pair by pair.
 
     A pair shares all that is drawn: target, size, source seed and subset. rows: one row per model,
     with the columns `compared`, `seed`, those of `by` and, where there are several subsets of a
-    seed, subset_seed. reference: one of the values of the column `compared`.
+    seed, subset_seed. reference: one of the values of the column `compared`. limits: of the
+    differences, as in `interval`.
 
     Returns the columns `by` and `compared`, mean difference, low, high (95 %, over source seeds)
     and seeds, their number, in the order in which the combinations first occur. Raises ValueError
@@ -122,7 +124,7 @@ def paired(
     alone = pairs.loc[pairs["difference"].isna(), [compared, *keys]]
     if len(alone):
         raise ValueError(f"no {reference} row to pair with {_cell(alone)}")
-    return summary(pairs, "difference", [*by, compared], seed=seed)
+    return summary(pairs, "difference", [*by, compared], seed=seed, limits=limits)
 
 
 def by_doubling(
@@ -154,14 +156,14 @@ def rank_correlation(
     rows: one row per network. Where a column does not vary there is no correlation; such seeds are
     left out.
 
-    Returns what `summary` does.
+    Returns what `summary` does; the intervals are cut at −1 and 1.
     """
     found = [
         (*key, part[[first, second]].corr("spearman").iloc[0, 1])
         for key, part in _groups(rows, [*by, "source_seed"])
     ]
     ranks = pd.DataFrame(found, columns=[*by, "source_seed", "correlation"]).dropna()
-    return summary(ranks.assign(all=0), "correlation", by or ["all"])
+    return summary(ranks.assign(all=0), "correlation", by or ["all"], limits=(-1, 1))
 
 
 def best(

@@ -318,6 +318,23 @@ def test_combinations_come_in_the_order_in_which_they_first_occur():
     assert gaps.set_index(["n_train", "constraint"]).sort_index().index[0] == (10, ROBUST)
 
 
+def test_intervals_of_shares_and_of_ranks_stay_where_these_can_lie():
+    bias = {0: [0.1, 0.5, 0.9], 1: [0.1, 0.5, 0.9], 2: [0.5, 0.1, 0.9]}  # ranks 1, 1 and 0.5
+    rows = pd.DataFrame(
+        {"source_seed": seed, "constraint": constraint, "bias": value, "accuracy": accuracy}
+        for seed, values in bias.items()
+        for constraint, value, accuracy in zip("abc", values, (0.1, 0.2, 0.3), strict=True)
+    )
+    (ranked,) = rank_correlation(rows, "bias", "accuracy").to_dict("records")
+    assert ranked["mean"] == pytest.approx(5 / 6) and ranked["high"] == 1
+    wide = rows.assign(bias=[0, 1, 1, 0, 0, 1, 0, 1, 0])
+    call = {"by": [], "reference": "a"}
+    free = paired(wide, "bias", **call).set_index("constraint")
+    cut = paired(wide, "bias", **call, limits=(-1, 1)).set_index("constraint")
+    assert (free["high"] > 1).all() and (cut["high"] == 1).all()
+    assert cut["mean"].tolist() == free["mean"].tolist()
+
+
 def test_rank_correlation_within_each_seed():
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"n_train": 20, "source_seed": np.repeat([0, 1, 2, 3], 6)})
