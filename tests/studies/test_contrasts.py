@@ -108,7 +108,9 @@ def test_of_a_deeper_network_the_whole_counts_as_five_blocks():
 
 def test_a_study_without_the_rung_has_no_effects(tmp_path):
     rows = made(lambda *_: 1)
-    rows["constraint"] = rows["constraint"].replace(ROBUST, Constraint("l2", 0.5))
+    rows["constraint"] = [
+        Constraint("l2", 0.5) if one == ROBUST else one for one in rows["constraint"]
+    ]
     write(tmp_path, "heads", rows)
     assert contrasts.effects("microcosm", tmp_path) == {}
     assert contrasts.controls("microcosm", tmp_path) == {}
