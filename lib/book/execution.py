@@ -104,9 +104,8 @@ def _apart(stderr: IO[bytes]) -> type[AsyncKernelManager]:
 def _last_line(stderr):
     """Return the last line that a kernel wrote, in brackets, or nothing."""
     stderr.seek(0)
-    lines = stderr.read().decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f" ({last[:300]})" if last else ""
+    words = stderr.read().decode(errors="replace").strip()
+    return f" ({words.splitlines()[-1].strip()[:300]})" if words else ""
 
 
 def usual(name: str, root: Path) -> str:

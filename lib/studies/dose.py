@@ -9,7 +9,7 @@ from lib.constraint import NATURAL
 from lib.cue_conflict import drawn
 from lib.shape_bias import bias
 from lib.studies.claims import rules
-from lib.studies.ladder import Ladder
+from lib.studies.ladder import NETWORK, Ladder
 from lib.studies.linear_probe import probes
 from lib.studies.study import Study, sizes_held
 
@@ -51,9 +51,8 @@ def _in_world(study, amplitude, held):
         seeds=ladder.subsets(rules()["subsets"]),
         label=f"heads at {amplitude:g}",
     )
-    network = ["constraint", "source_seed"]
-    known = ladder.making()[[*network, "test_accuracy"]]
+    known = ladder.making()[[*NETWORK, "test_accuracy"]]
     known = known.rename(columns={"test_accuracy": "source_accuracy"})
-    answers = asked[[*network, "shape_bias_of_all", "decided_of_all"]]
-    of_source = known.merge(answers, on=network)
-    return moved.merge(of_source, on=network, how="left").assign(amplitude=amplitude)
+    answers = asked[[*NETWORK, "shape_bias_of_all", "decided_of_all"]]
+    of_source = known.merge(answers, on=[*NETWORK])
+    return moved.merge(of_source, on=[*NETWORK], how="left").assign(amplitude=amplitude)
