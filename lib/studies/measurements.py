@@ -82,7 +82,7 @@ def depths(study: Study) -> pd.DataFrame:
     """
     sizes = sizes_held(study.targets, study.protocol.depth_sizes)
     fewest = {target: min(held) for target, held in sizes.values.items()}
-    rows = study.main.measure(
+    rows = study.deepened.measure(
         transfers_at_best_rate,
         over={"target": study.targets, "unfrozen_blocks": study.protocol.depths},
         together={"n": sizes},

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from lib import augmentation
+from lib.constraint import Constraint
 from lib.runtime import rules
 from lib.runtime.files import DATA
 from lib.studies.parameters import MANY, TABLE
@@ -50,9 +51,11 @@ class Protocol:
     sources learn what the study is given. targets: the folders it needs, or BUNDLED. measure: its
     tables, as of `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all
     a target has. curve_sizes: of the models whose learning curves are drawn. depths, depth_sizes:
-    how many blocks are trained besides the head, -1 for all, and with how many images. amplitudes,
-    dose_sizes: of the texture that sources learn, as in `lib.microcosm.draw`, and the training
-    images of heads on them.
+    how many blocks are trained besides the head, -1 for all, and with how many images.
+    depth_sources: of which sources, as texts that `lib.constraint.Constraint.parse` reads; none for
+    natural ones, the robust ones that stand for all, and random weights. amplitudes, dose_sizes: of
+    the texture that sources learn, as in `lib.microcosm.draw`, and the training images of heads on
+    them.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Protocol:
     curve_sizes: Sequence[int] = ()
     depths: Sequence[int] = ()
     depth_sizes: Sequence[int] = ()
+    depth_sources: Sequence[str] = ()
     amplitudes: Sequence[float] = ()
     dose_sizes: Sequence[int] = ()
 
@@ -154,6 +158,12 @@ def _targets(name, value):
         rules.each(rules.text, "names of folders", "[cifar10, mnist]")(name, value)
 
 
+def _constraint(name, value):
+    """Allow what a source can be trained under, and random weights."""
+    rules.text(name, value)
+    Constraint.parse(value)
+
+
 RULES = {
     "sources": _sources,
     "targets": _targets,
@@ -162,6 +172,7 @@ RULES = {
     "curve_sizes": rules.integers(0, MANY),
     "depths": rules.integers(-1, 1000),
     "depth_sizes": rules.integers(0, MANY),
+    "depth_sources": rules.each(_constraint, "sources", "[natural, l2 0.25]"),
     "amplitudes": rules.numbers(0, 1),
     "dose_sizes": rules.integers(0, MANY),
 }

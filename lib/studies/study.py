@@ -47,6 +47,18 @@ class Study:
         return self.ladder.only(NATURAL, self.robust, UNTRAINED)
 
     @property
+    def deepened(self) -> Ladder:
+        """The sources whose blocks are trained: those that the protocol names, or the main ones.
+
+        Raises ValueError for one that there is not.
+        """
+        named = [Constraint.parse(text) for text in self.protocol.depth_sources]
+        if missing := [one for one in named if one not in self.ladder.names]:
+            there = ", ".join(one.text for one in self.ladder.names)
+            raise ValueError(f"depth_sources has {missing[0].text!r}; the sources are {there}")
+        return self.ladder.only(*named) if named else self.main
+
+    @property
     def controls(self) -> Ladder:
         """The sources of a kind of `lib.kinds` that has no ball: of noise, of blurred images, …"""
         return self.ladder.only(*(name for name in self.ladder.names if is_control(name)))

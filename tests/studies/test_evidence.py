@@ -231,6 +231,8 @@ def test_the_tables_of_the_book_are_whole(world, name):
         whole = part.dropna(axis=1, how="all").reset_index(drop=True)
         assert not faults(whole, name, contrasts.robust(world))
     of_all = ("heads", "resolutions", "resolutions_of_controls", "curves", "depths")
+    if name == "depths" and (named := protocols.read(world).depth_sources):
+        assert set(rows["constraint"]) == set(map(Constraint.parse, named))
     if name in of_all and world == "photographs":
         wanted = {measured.TITLES[target] for target in rules()["targets"]}
         assert set(rows["target"]) == wanted
@@ -360,6 +362,16 @@ def test_curves_have_an_area_and_depths_every_depth(study):
     for rows in (curves, depths):
         assert set(rows["constraint"]) == {NATURAL, ROBUST, UNTRAINED}
         assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
+
+
+def test_depths_are_of_the_sources_that_a_protocol_names(study):
+    def asked(*sources):
+        return replace(study, protocol=replace(PROTOCOL, depth_sources=sources, depths=(0,)))
+
+    rows = measurements.depths(asked("linf 2/255", "natural"))
+    assert rows["constraint"].unique().tolist() == [OTHER, NATURAL]
+    with pytest.raises(ValueError, match="depth_sources has 'l2 3'; the sources are natural, l2"):
+        measurements.depths(asked("natural", "l2 3"))
 
 
 def test_shape_is_asked_of_what_has_learned(study):
