@@ -1,4 +1,4 @@
-"""What each chapter was executed on, and how long it took: one row for each chapter."""
+"""What a chapter or a table was made on, and how long it took: one row for each of them."""
 
 import csv
 import io
@@ -12,16 +12,16 @@ from pathlib import Path
 from lib.runtime import files
 
 LIBRARIES = ("torch", "torchvision", "numpy")
-COLUMNS = ("chapter", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
+COLUMNS = ("run", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
 FILE = Path("data/results/provenance.csv")
 EVIDENCE = Path("data/results/evidence.csv")
 """The same of the tables that `lib.studies.evidence` has measured."""
 
 
-def row(chapter: str, seconds: float, commit: str, device: str) -> dict[str, str]:
-    """Return the row of a chapter executed just now on this machine."""
+def row(run: str, seconds: float, commit: str, device: str) -> dict[str, str]:
+    """Return the row of a chapter or a table made just now on this machine."""
     return {
-        "chapter": chapter,
+        "run": run,
         "seconds": f"{seconds:.1f}",
         "date": datetime.now(timezone.utc).date().isoformat(),
         "commit": commit,
@@ -67,19 +67,19 @@ def cores() -> int:
 
 
 def read(root: Path, path: Path = FILE) -> dict[str, dict[str, str]]:
-    """Return the rows of a copy of the book, by chapter."""
+    """Return the rows of a copy of the book, by the name of the chapter or the table."""
     if not (root / path).exists():
         return {}
     with (root / path).open(newline="", encoding="utf-8") as file:
-        return {row["chapter"]: row for row in csv.DictReader(file)}
+        return {row["run"]: row for row in csv.DictReader(file)}
 
 
 def record(root: Path, new: dict[str, str], path: Path = FILE) -> None:
-    """Put a chapter's row in place of its last one."""
-    rows = read(root, path) | {new["chapter"]: new}
+    """Put a row in place of the last one of its name."""
+    rows = read(root, path) | {new["run"]: new}
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows[chapter] for chapter in sorted(rows))
+    writer.writerows(rows[name] for name in sorted(rows))
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     files.replace(root / path, text.getvalue())
