@@ -24,8 +24,9 @@ def against_depth(
     """Draw means in % with their intervals against the number of unfrozen blocks.
 
     frame: one row per constraint and unfrozen_blocks (−1 is all, and comes last), with the shares
-    mean, low, high. The constraints stand side by side, so that whiskers can be read. zero: mark
-    where nothing differs. joined: whether the means of a constraint are joined by a line.
+    mean, low, high. The constraints stand side by side, so that whiskers can be read. zero: whether
+    these are differences to natural sources, and where nothing differs is marked. joined: whether
+    the means of a constraint are joined by a line.
     """
     if zero:
         ax.axhline(0, color=DARK, lw=1, ls="--")
@@ -36,5 +37,6 @@ def against_depth(
         where = part["unfrozen_blocks"].map(depths.index) + 0.1 * (place - (len(parts) - 1) / 2)
         whiskers(part, where, ax, **style | ({"lw": 1} if joined else plain))
     ax.set_xticks(range(len(depths)), ["all" if k < 0 else f"{k:g}" for k in depths])
-    ax.set(xlabel="unfrozen blocks", ylabel="test accuracy, %")
+    shown = "accuracy − natural, points" if zero else "test accuracy, %"
+    ax.set(xlabel="unfrozen blocks", ylabel=shown)
     return ax
