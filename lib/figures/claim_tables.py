@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from lib.figures.estimates import Estimate
+from lib.figures.sentences import listing
 from lib.random_effects import Effect
 
 NOT_RUN = "not run"
@@ -50,6 +51,23 @@ def in_short(claims: Mapping[str, str], judged: Mapping[str, pd.DataFrame]) -> p
     found = {w: rows.set_index("claim")["verdict"] for w, rows in judged.items()}
     table = pd.DataFrame(found).reindex(list(claims)).fillna(NOT_RUN)
     return table.rename(index=dict(claims))
+
+
+def outcomes(called: Mapping[str, str], judged: pd.DataFrame) -> list[str]:
+    """Say which claims were found as the paper leads one to expect, and which were not.
+
+    called: a claim in a word or two, by name. judged: of one world, as of `overview`.
+
+    Returns sentences: what was not found first, and last what was not run, where there is any.
+    """
+    named = judged["claim"].map(called) + " (" + judged["verdict"] + ")"
+    as_expected = judged["verdict"] == judged["expected"]
+    others = [called[name] for name in called if name not in set(judged["claim"])]
+    return [
+        f"Expected by the paper, and *not* found: {listing(named[~as_expected])}.",
+        f"Expected, and found: {listing(named[as_expected])}.",
+        *([f"Not run: {listing(others)}."] if others else []),
+    ]
 
 
 def estimate(effect: Effect, level: float = 0.95) -> Estimate:

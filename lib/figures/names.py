@@ -15,6 +15,10 @@ NAMES = {
     "unfrozen_blocks": "unfrozen blocks",
     "source_seed": "seed",
     "clean_accuracy": "accuracy",
+    "cutoff": "cut-off",
+    "match_head": "matches by the head",
+    "match_blocks": "matches by the tail",
+    "spearman": "rank correlation",
 }
 """What tables call columns of rows, where the field's word is another."""
 LETTERS = "日あ한ไहবத"

@@ -28,23 +28,29 @@ def say_list(*items: str) -> None:
         say("\n".join(f"- {item}" for item in items))
 
 
-def say_table(*rows: Sequence[str]) -> None:
-    """Say a Markdown table of these rows of texts, the first of which are the headings."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
+def say_table(*rows: Sequence[object]) -> None:
+    """Say a Markdown table of these rows, the first of which are the headings.
+
+    Its cells are texts, or write themselves.
+    """
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     say("\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]))
 
 
-def answer() -> Callable[[str], None]:
+def answer() -> Callable[..., None]:
     """Display where the chapter's answer will stand, and return what says it, once it is known.
 
-    What says it takes plain text, and keeps that under the name `answer` for other pages to quote.
+    What says it takes the answer in sentences of plain text, and more of them by `also`. All are
+    said as a list where it is called; the answer stands above, too, and is kept under the name
+    `answer` for other pages to quote.
     """
     place = DisplayHandle()
     place.display(Markdown("*The answer of this run stands here once all is measured.*"))
 
-    def answered(text: str) -> None:
-        place.update(Markdown(f"**In short.** {text}"))
-        quote(answer=text)
+    def answered(*told: str, also: Sequence[str] = ()) -> None:
+        place.update(Markdown(f"**In short.** {' '.join(told)}"))
+        quote(answer=" ".join(told))
+        say_list(*told, *also)
 
     return answered
 
@@ -94,6 +100,25 @@ def tallies(
         for names, part in groups
     ]
     return "; ".join(items) if inline else "\n".join(f"- {item}" for item in items)
+
+
+def say_tallies(
+    differences: pd.DataFrame,
+    by: str | Sequence[str],
+    cells: str = "sizes",
+    words: tuple[str, str] = ("ahead", "behind"),
+    *,
+    of: object = "",
+) -> None:
+    """Say `tallies` of differences to natural sources as a list, and what they count.
+
+    of: the one source that is compared, or "" where the list names them.
+    """
+    counted, whose = tallies(differences, by, cells, words), f" of {of}" if of else ""
+    say(
+        f"At how many {cells} the 95 % interval of the difference{whose} to the natural source "
+        f"leaves zero out, and on which side:\n\n{counted}"
+    )
 
 
 def sides(

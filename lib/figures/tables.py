@@ -15,14 +15,16 @@ from lib.figures.names import NAMES, in_one_line
 def styled(frame: pd.DataFrame, **form) -> Styler:
     """Show a frame as a table in which names are text, whatever characters they have.
 
-    form: as of `Styler.format`, such as precision.
+    Columns are called as in `lib.figures.names.NAMES`, where they stand there. form: as of
+    `Styler.format`, such as precision.
     """
 
     def shown(value):
         number = isinstance(value, numbers.Number) or value is None
         return value if number else html.escape(in_one_line(value))
 
-    table = frame.map(shown).rename_axis(index=shown, columns=shown)
+    table = frame.map(shown).rename(columns=lambda name: NAMES.get(name, name))
+    table = table.rename_axis(index=shown, columns=shown)
     # The usual number of a table is drawn at random, and two runs are to be the same.
     uuid = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]
     style = Styler(table, uuid=uuid).format(**{"na_rep": ""} | form)

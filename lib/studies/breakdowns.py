@@ -8,6 +8,15 @@ from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect, slope
 from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind
 
+CUT_AWAY = {
+    "as it is": "as they are",
+    "low-pass": "without high frequencies",
+    "high-pass": "without low frequencies",
+    "silhouettes": "of silhouettes",
+    "edges": "of edges",
+}
+"""What images are that lack a cue, by the version or the filter."""
+
 
 def along(rows: pd.DataFrame, first: Constraint, column: str) -> dict[int, Effect]:
     """Return robust − natural for each value of a column that every target has, in points.
@@ -74,6 +83,18 @@ def head_over_scratch(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
 def without_controls(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep only the rows of natural sources and of those that were trained against an adversary."""
     return rows[[one == NATURAL or one.ball is not None for one in rows["constraint"]]]
+
+
+def cut_away(rows: pd.DataFrame, at: float) -> pd.DataFrame:
+    """Keep the versions that tell coarse from fine and outlines from all else, and name them.
+
+    rows: of `lib.studies.cue_use.accuracies`. at: of the filters, in cycles per pixel.
+
+    Returns rows with the column images, what their images are.
+    """
+    images = rows["filter"].fillna(rows["version"]).map(CUT_AWAY)
+    kept = images.notna() & (rows["filter"].isna() | (rows["at"] == at))
+    return rows[kept].assign(images=images)
 
 
 def resolution(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:

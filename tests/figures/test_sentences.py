@@ -14,7 +14,7 @@ from samples import GAP, ROBUST, text_of
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED
 from lib.figures import sentences
-from lib.figures.estimates import NOTHING
+from lib.figures.estimates import NOTHING, Estimate
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("sentences")  # a notebook is executed once, for all of them
@@ -42,8 +42,9 @@ def stored(monkeypatch):
 def test_what_is_said_is_markdown(displayed):
     sentences.say("With **one** row.")
     sentences.say_list("a", "b")
-    sentences.say_table(("claim", "here"), ("x", "y"), ("z", ""))
-    table = "| claim | here |\n|---|---|\n| x | y |\n| z |  |"
+    sentences.say_table(("claim", "here"), ("x", "y"), ("z", ""), (Estimate(4.2, 1, 7), 3))
+    table = "| claim | here |\n|---|---|\n| x | y |\n| z |  |\n"
+    table += "| +4.2 points (95 % interval +1.0 to +7.0) | 3 |"
     assert displayed == ["With **one** row.", "- a\n- b", table]
 
 
@@ -62,7 +63,7 @@ def executed(tmp_path_factory):
         "from lib.figures import plots, sentences, tables\nplots.begin('cpu');",
         "answer = sentences.answer()",
         "fig, axes = plots.panels(1)\nsentences.say('A *figure*.')",
-        "answer('It is +4.2 points.')",
+        "answer('It is +4.2 points.', 'So.', also=['More.'])",
         "import pandas as pd\ntables.styled(pd.DataFrame({'a': ['$x$ <b>']}))",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
@@ -81,10 +82,11 @@ def records(outputs):
 def test_the_answer_stands_at_the_top_of_a_run(executed):
     (shown,) = executed[1]
     assert shown.output_type == "display_data"
-    assert shown.data["text/markdown"] == "**In short.** It is +4.2 points."
+    assert shown.data["text/markdown"] == "**In short.** It is +4.2 points. So."
     assert set(shown.data) == {"text/markdown", "text/plain"}
-    (kept,) = executed[3]  # where it is said nothing is seen of it
-    assert kept.data == {"application/papermill.record/text/plain": "'It is +4.2 points.'"}
+    kept, listed = executed[3]  # where it is said it stands as a list, and what rests on it
+    assert kept.data == {"application/papermill.record/text/plain": "'It is +4.2 points. So.'"}
+    assert listed.data["text/markdown"] == "- It is +4.2 points.\n- So.\n- More."
     assert kept.metadata["scrapbook"]["name"] == "answer"
 
 
@@ -103,9 +105,9 @@ def test_a_dollar_in_a_table_begins_no_formula(executed):
     assert "$x$ &lt;b&gt;" in shown.data["text/html"]
 
 
-def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, capsys):
+def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
     sentences.answer()("so")
-    assert stored == {"answer": "so"}
+    assert stored == {"answer": "so"} and displayed == ["- so"]
 
 
 def test_tallies_count_what_the_intervals_tell():
@@ -121,6 +123,15 @@ def test_tallies_count_what_the_intervals_tell():
     assert sentences.tallies(GAP[3:].assign(target="a_b"), ["target", "constraint"]) == (
         r"- a\_b, untrained: ahead at 0 and behind at 0 of 1 sizes"
     )
+
+
+def test_what_tallies_count_is_said_above_them(displayed):
+    sentences.say_tallies(GAP, "target", "radii", ("higher", "lower"))
+    sentences.say_tallies(GAP, "target", of=ROBUST)
+    text, of_one = displayed
+    assert text.startswith("At how many radii the 95 % interval of the difference to the natural")
+    assert of_one.startswith("At how many sizes the 95 % interval of the difference of ℓ2 0.25 to")
+    assert text.endswith(f":\n\n{sentences.tallies(GAP, 'target', 'radii', ('higher', 'lower'))}")
 
 
 def test_series_of_estimates():

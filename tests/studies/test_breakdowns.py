@@ -150,3 +150,12 @@ def test_a_target_turns_where_its_ends_lie_on_either_side_of_zero():
     rows += [("above", 8, 2.0), ("above", 32, 1.0)]
     at = pd.DataFrame(rows, columns=["target", "resolution", "mean"])
     assert breakdowns.turned(at) == ["up"]
+
+
+def test_images_that_lack_a_cue_are_named():
+    rows = [("as it is", None, None), ("blurred", None, None), ("edges", None, None)]
+    rows += [(f"high-pass {at}", "high-pass", at) for at in (0.06, 0.12)]
+    found = breakdowns.cut_away(pd.DataFrame(rows, columns=["version", "filter", "at"]), at=0.12)
+    shown = [("as it is", "as they are"), ("edges", "of edges")]
+    shown += [("high-pass 0.12", "without low frequencies")]
+    assert list(found[["version", "images"]].itertuples(index=False, name=None)) == shown
