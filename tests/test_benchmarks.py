@@ -26,8 +26,12 @@ def test_every_claim_is_listed():
     assert set(command.CLAIMS) == set(CHECKED)
 
 
-# It loads PyTorch into workers of two kinds; that these agree is tested elsewhere too.
-DEAR = {"clusters": [pytest.mark.long]}
+DEAR = {
+    # Loads PyTorch into workers of two kinds; that these agree is tested elsewhere too.
+    "clusters": [pytest.mark.long],
+    # Loads and runs two peers' libraries; the scores are held to retraining elsewhere.
+    "influence": [pytest.mark.long],
+}
 
 
 @pytest.mark.parametrize(

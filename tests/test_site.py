@@ -209,7 +209,7 @@ CONTRASTS = """() => {
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", pages())
-def test_a_page_is_whole_without_a_network(show, name, scheme):
+def test_a_page_is_whole_and_legible_without_a_network(show, name, scheme):
     page = show(name, scheme)
     assert page.faults == []
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
@@ -218,6 +218,8 @@ def test_a_page_is_whole_without_a_network(show, name, scheme):
     assert page.evaluate(DIMMED) == []
     assert page.evaluate(MISSING) == []
     assert page.evaluate(DISTORTED) == []
+    for text, contrast in page.evaluate(CONTRASTS):
+        assert contrast >= 4.5, f"{text!r} has a contrast of {contrast:.1f}"
 
 
 @pytest.mark.browser
@@ -225,14 +227,6 @@ def test_a_page_is_whole_without_a_network(show, name, scheme):
 def test_a_page_fits_a_telephone(show, name):
     page = show(name, width=SCREENS["narrow"])
     assert page.evaluate("document.scrollingElement.scrollWidth") <= SCREENS["narrow"]
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_controls_are_legible(show, site, scheme):
-    for name in with_sliders(site):
-        for text, contrast in show(name, scheme).evaluate(CONTRASTS):
-            assert contrast >= 4.5, f"{name}: {text!r} has a contrast of {contrast:.1f}"
 
 
 @pytest.mark.browser

@@ -97,7 +97,7 @@ def depths(study: Study) -> pd.DataFrame:
 
 def shape(study: Study) -> pd.DataFrame:
     """Ask the sources about images whose two cues disagree."""
-    kind = "drawn" if study.drawn else "phase"
+    kind = "drawn" if study.protocol.drawn else "phase"
     conflicts, _ = cue_use.pulled_apart(kind, study.learned_or_error(), CONFLICTS)
     return study.trained.measure(bias, conflicts=conflicts, label="shape")
 
@@ -105,7 +105,7 @@ def shape(study: Study) -> pd.DataFrame:
 def left_of_cues(study: Study) -> pd.DataFrame:
     """Measure what is left of the sources' own accuracy where a cue is taken away."""
     tested = sample(study.learned_or_error(), min(TESTED, len(study.learned_or_error())), seed=0)
-    versions = cue_use.versions(tested, drawn=study.drawn)
+    versions = cue_use.versions(tested, drawn=study.protocol.drawn)
     return study.trained.measure(cue_use.accuracies, versions=versions, label="cues")
 
 
@@ -229,7 +229,7 @@ def check(study: Study, tables: Iterable[str]) -> None:
             study.learned_or_error()
         if table in OF_GROUPS:
             _grouped(study)
-        if table == "doses" and not study.drawn:
+        if table == "doses" and not protocol.drawn:
             raise ValueError("doses is asked of sources that learn the microcosm, and these do not")
         if table == "resolutions_of_controls":
             altered.check_controls(study)

@@ -9,13 +9,15 @@ from typing import Any
 import yaml
 
 from lib import augmentation
-from lib.constraint import Constraint
+from lib.constraint import MIXED_TEXTURES, UNTRAINED, Constraint, constraints
 from lib.runtime import rules
 from lib.runtime.files import DATA
 from lib.studies.parameters import MANY, TABLE
 from lib.zoo import shipped
 
 FOLDER = DATA / "studies"
+MICROCOSM = "microcosm"
+"""As source_data: the drawn world, of which there is one more source, of mixed textures."""
 BUNDLED = "all"
 """As targets: those that come with the book."""
 NEEDS = {
@@ -75,6 +77,22 @@ class Protocol:
         """Whether its sources were trained already, and lie in data/sources."""
         return shipped.meant(self.sources.get("source_data", ""))
 
+    @property
+    def drawn(self) -> bool:
+        """Whether its sources learn the drawn world, whose cues can be told apart."""
+        return self.sources.get("source_data") == MICROCOSM
+
+    @property
+    def kinds(self) -> list[Constraint]:
+        """What its sources are trained under, random weights with them, before any is trained."""
+        if self.comes_with_the_book:
+            return sorted({constraint for constraint, _ in shipped.available()})
+        given = self.sources
+        trained = constraints(
+            given["l2"], given["linf"], rules.listed(given.get("more_sources", ""))
+        )
+        return sorted([*trained, UNTRAINED, *([MIXED_TEXTURES] if self.drawn else [])])
+
     def learned(self, folder: str) -> str:
         """Return the images that its sources learn, as source_data, or "" where they are not here.
 
@@ -91,7 +109,7 @@ def read(name: str) -> Protocol:
     """Read a protocol: one of `data/studies` by its name, or a YAML file by its path.
 
     Raises ValueError, in one line, for a file that is not there or no YAML, and for a key or a
-    value that a protocol does not have.
+    value that a protocol does not have; for one of depth_sources that it does not train, too.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -108,7 +126,9 @@ def read(name: str) -> Protocol:
     if path.resolve().parent != FOLDER.resolve() and (FOLDER / f"{path.stem}.yaml").exists():
         raise ValueError(f"{path} is called as a protocol of the book; give it another name")
     _check(given)
-    return Protocol(path.stem, **given)
+    protocol = Protocol(path.stem, **given)
+    _check_depth_sources(protocol)
+    return protocol
 
 
 def _check(given):
@@ -123,6 +143,15 @@ def _check(given):
     for table in given["measure"]:
         if missing := [name for name in NEEDS.get(table, ()) if not given.get(name)]:
             raise ValueError(f"the protocol measures {table} and lacks {', '.join(missing)}")
+
+
+def _check_depth_sources(protocol):
+    """Raise ValueError where blocks are to be trained of a source that there will not be."""
+    kinds = protocol.kinds
+    for text in protocol.depth_sources:
+        if Constraint.parse(text) not in kinds:
+            there = ", ".join(kind.text for kind in kinds)
+            raise ValueError(f"depth_sources has {text!r}; the sources are {there}")
 
 
 def _sources(name, value):

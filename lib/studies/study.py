@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import datasets
-from lib.constraint import NATURAL, UNTRAINED, Constraint, constraints
+from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.images import Images
 from lib.networks import choose_device
 from lib.studies import contrasts
 from lib.studies.ladder import By, Ladder
-from lib.studies.protocols import BUNDLED, Protocol
+from lib.studies.protocols import BUNDLED, MICROCOSM, Protocol
 from lib.zoo import shipped
 
-MICROCOSM = "microcosm"
 NOT_LEARNED = "what the sources learn is asked for; give its folder as --learned"
 
 
@@ -37,26 +36,15 @@ class Study:
         return contrasts.robust(self.protocol.name)
 
     @property
-    def drawn(self) -> bool:
-        """Whether the sources learned the drawn world, whose cues can be told apart."""
-        return self.protocol.sources.get("source_data") == MICROCOSM
-
-    @property
     def main(self) -> Ladder:
         """The sources of the main contrast, and random weights beside them."""
         return self.ladder.only(NATURAL, self.robust, UNTRAINED)
 
     @property
     def deepened(self) -> Ladder:
-        """The sources whose blocks are trained: those that the protocol names, or the main ones.
-
-        Raises ValueError for one that there is not.
-        """
-        named = [Constraint.parse(text) for text in self.protocol.depth_sources]
-        if missing := [one for one in named if one not in self.ladder.names]:
-            there = ", ".join(one.text for one in self.ladder.names)
-            raise ValueError(f"depth_sources has {missing[0].text!r}; the sources are {there}")
-        return self.ladder.only(*named) if named else self.main
+        """The sources whose blocks are trained: those that the protocol names, or the main ones."""
+        named = map(Constraint.parse, self.protocol.depth_sources)
+        return self.ladder.only(*named) if self.protocol.depth_sources else self.main
 
     @property
     def controls(self) -> Ladder:
@@ -135,8 +123,7 @@ def equip(study: Study, *, device: str = "auto", cluster: str = "") -> Study:
 def _check_rung(protocol):
     """Raise ValueError where the source that stands for the robust ones is not to be trained."""
     robust = contrasts.robust(protocol.name)
-    radii = protocol.sources.get("l2", [])
-    if not protocol.comes_with_the_book and robust not in constraints(radii, []):
+    if robust not in protocol.kinds:
         raise ValueError(
             f"the l2 of {protocol.name} lacks {robust.amount:g}, which all contrasts ask for"
         )

@@ -370,8 +370,6 @@ def test_depths_are_of_the_sources_that_a_protocol_names(study):
 
     rows = measurements.depths(asked("linf 2/255", "natural"))
     assert rows["constraint"].unique().tolist() == [OTHER, NATURAL]
-    with pytest.raises(ValueError, match="depth_sources has 'l2 3'; the sources are natural, l2"):
-        measurements.depths(asked("natural", "l2 3"))
 
 
 def test_shape_is_asked_of_what_has_learned(study):

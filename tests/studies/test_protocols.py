@@ -96,6 +96,7 @@ def test_what_the_sources_of_a_protocol_learn():
         (WHOLE.replace("sizes: [10]", ""), "the protocol measures heads and lacks sizes"),
         (WHOLE.replace("[heads]", "[heads, depths]"), "measures depths and lacks depths, depth_si"),
         (WHOLE + "depth_sources: [l3 0.5]\n", "constraint is 'l3 0.5'; allowed are natural"),
+        (WHOLE + "depth_sources: [natural, l2 3]", "has 'l2 3'; the sources are natural, l2 0.25"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write, text, said):
