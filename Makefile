@@ -38,7 +38,7 @@ tune:  ## Fine-tune a source to a folder and save it: make tune TARGET=FOLDER SO
 
 bench:  ## Measure speed beside its floors and peers; ARGS="pgd" for one claim, "--whole" for make book too
 	@$(ready) bench
-	@$(python) -m benchmarks $(or $(ARGS),--out benchmarks/results.md)
+	@$(python) -m benchmarks $(ARGS)
 
 lint:  ## Check style, formatting and types
 	@$(ready) test

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import row
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMITS = {"test": 480, "book": 600}
+LIMITS = {"test": 360, "book": 600}
 """Seconds that `make test` and `make book` may take."""
 CHAPTER = "02"
 LEFT_BEHIND = (".git", ".venv", "_build", "runs", "cache", "__pycache__", ".*_cache", "*.egg-info")

@@ -108,10 +108,15 @@ def constraints(l2: list[float], linf: list[float], more: Iterable[str] = ()) ->
     under = {NATURAL, *(Constraint("l2", float(eps)) for eps in l2)}
     under |= {Constraint("linf", float(eps)) for eps in linf}
     ladder = sorted(under | {Constraint.parse(text) for text in more})
-    for one, other in pairwise(ladder):
+    check_shown(ladder)
+    return ladder
+
+
+def check_shown(ladder: Iterable[Constraint]) -> None:
+    """Raise ValueError where figures would call two different constraints the same."""
+    for one, other in pairwise(sorted(set(ladder))):
         if str(one) == str(other):
             raise ValueError(f"{one.text} and {other.text} are both shown as {one}; give only one")
-    return ladder
 
 
 def middle(constraints: Iterable[Constraint]) -> Constraint:

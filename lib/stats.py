@@ -74,9 +74,9 @@ def summary(
     rows: one row per model. value: the column to average, first within each `seed`; where all rows
     share one, within each subset_seed, if there is such a column. limits: as in `interval`.
 
-    Returns the columns `by`, mean, low, high (95 %) and seeds, their number, in the order in which
-    the combinations first occur. Raises ValueError for a value that is not a number, and for a
-    subset_seed that several seeds share.
+    Returns the columns `by`, mean, low, high (95 %), seeds, their number, and of_seeds, a tuple of
+    what was averaged, in the order in which the combinations first occur. Raises ValueError for a
+    value that is not a number, and for a subset_seed that several seeds share.
     """
     _check_numbers(rows, value, [*by, seed])
     _check_subsets(rows, by, seed)
@@ -84,10 +84,10 @@ def summary(
         seed = "subset_seed"
     means = _groups(rows, [*by, seed])[value].mean().reset_index()
     summaries = [
-        (*key, *interval(group[value], limits=limits), len(group))
+        (*key, *interval(group[value], limits=limits), len(group), tuple(group[value]))
         for key, group in _groups(means, by)
     ]
-    return pd.DataFrame(summaries, columns=[*by, "mean", "low", "high", "seeds"])
+    return pd.DataFrame(summaries, columns=[*by, "mean", "low", "high", "seeds", "of_seeds"])
 
 
 def paired(
@@ -95,6 +95,7 @@ def paired(
     value: str,
     by: Sequence[str],
     *,
+    over: Sequence[str] = (),
     compared: str = "constraint",
     reference: object = NATURAL,
     seed: str = "source_seed",
@@ -103,16 +104,16 @@ def paired(
     """Summarise the differences of all that is compared to a reference, pair by pair.
 
     A pair shares all that is drawn: target, size, source seed and subset. rows: one row per model,
-    with the columns `compared`, `seed`, those of `by` and, where there are several subsets of a
-    seed, subset_seed. reference: one of the values of the column `compared`. limits: of the
-    differences, as in `interval`.
+    with the columns `compared`, `seed`, those of `by` and `over` and, where there are several
+    subsets of a seed, subset_seed. over: columns whose cells share networks and images, as sizes
+    do: they are one experiment, and their differences are averaged within each seed. reference: one
+    of the values of the column `compared`. limits: of the differences, as in `interval`.
 
-    Returns the columns `by` and `compared`, mean difference, low, high (95 %, over source seeds)
-    and seeds, their number, in the order in which the combinations first occur. Raises ValueError
-    where a row has no partner in the reference, where there are several for the same draw, and as
-    `summary` does.
+    Returns the columns `by` and `compared`, and of the differences what `summary` does, in the
+    order in which the combinations first occur. Raises ValueError where a row has no partner in the
+    reference, where there are several for the same draw, and as `summary` does.
     """
-    keys = [*by, seed, *(["subset_seed"] if "subset_seed" in rows else [])]
+    keys = [*by, *over, seed, *(["subset_seed"] if "subset_seed" in rows else [])]
     _check_numbers(rows, value, [compared, *keys])
     twice = rows.duplicated([compared, *keys])
     if twice.any():

@@ -94,3 +94,25 @@ def test_whole_commands_run_in_a_copy_without_what_earlier_ones_left(tmp_path, m
     assert [found["ratio"] for found in rows] == [1 / 2, 1 / 3, 4 / 600]
     assert all(there for _, there in seen) and "rows.jsonl" in seen[2][0]
     assert all(found["agree"] for found in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [([], True), (["--whole"], True), (["pgd"], False), (["--quick"], False)],
+)
+def test_the_table_of_all_claims_is_written_whatever_else_is_timed(
+    tmp_path, monkeypatch, arguments, written
+):
+    monkeypatch.setattr(command, "measured", lambda names, quick: [row(names[0], "peer", 1, 2)])
+    monkeypatch.setattr(whole, "rows", lambda: [row("`make test`", "limit", 300, 360)])
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results.md")
+    command.main(arguments)
+    assert command.RESULTS.exists() == written
+    if "--whole" in arguments:
+        assert "make test" in command.RESULTS.read_text(encoding="utf-8")
+
+
+def test_make_bench_hands_its_arguments_on_as_they_are():
+    makefile = (whole.ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "-m benchmarks $(ARGS)\n" in makefile
+    assert whole.LIMITS == {"test": 360, "book": 600}

@@ -47,7 +47,8 @@ TINY = {
     },
     "07_which_source": {
         "n_labelled": 24, "rounds": 1, "depths": [0, 1], "unfrozen_images": 30, "flip_seeds": 1,
-        "epochs": 2, "target": "faces",
+        "epochs": 2, "target": "faces", "with_ladder": True,
+        "sources": "photographs natural, photographs l2 0.25",
     },
     "04_influence": {
         "target": "faces", "n_train": 10, "n_test": 10, "epochs": 3, "flip": 0.2, "image_size": 40,
@@ -444,7 +445,7 @@ def test_chapter_07_advises_on_a_folder_and_takes_a_checkpoint(tmp_path):
     weights = models.build("small_resnet", 4, seed=1, width=16).state_dict()
     torch.save(weights, tmp_path / "mine.pt")
     tiny = {k: v for k, v in {**TINY_SOURCE, **TINY["07_which_source"]}.items() if k != "seeds"}
-    tiny = {k: v for k, v in tiny.items() if k not in ("target", "n_labelled")}
+    tiny = {k: v for k, v in tiny.items() if k not in ("target", "n_labelled", "sources")}
     out = executed(
         tmp_path,
         "07", "-p", "target", "my images", "-p", "sources", "small_resnet:mine.pt",

@@ -12,6 +12,7 @@ from lib.constraint import (
     ORDER,
     UNTRAINED,
     Constraint,
+    check_shown,
     constraints,
     middle,
 )
@@ -155,6 +156,19 @@ def test_the_constraints_of_a_ladder():
     assert [c.text for c in more] == [
         "natural", "l2 0.1", "l2 0.5", "noise 0.2", "low-pass 0.1",
     ]  # fmt: skip
+
+
+def test_those_that_figures_would_call_the_same_are_refused():
+    one, near = Constraint("l2", 3), Constraint("l2", 3.0000001)
+    check_shown([one, one, NATURAL, Constraint("linf", 3), Constraint("l2", 3.1)])
+    said = "^l2 3 and l2 3.0000001 are both shown as ℓ2 3; give only one$"
+    for refused in (
+        lambda: check_shown([near, Constraint("linf", 3), one]),
+        lambda: constraints([3, 3.0000001], []),
+        lambda: constraints([3], [], ["l2 3.0000001"]),
+    ):
+        with pytest.raises(ValueError, match=said):
+            refused()
 
 
 @pytest.mark.parametrize(("radii", "expected"), [([1], 1), ([2, 1], 1), ([3, 1, 2], 2)])

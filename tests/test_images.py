@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lib import datasets
-from lib.images import Images, choose, doubling, sample, subset
+from lib.images import Images, choose, doubling, fine_detail, sample, subset
 
 
 def images(n=4):
@@ -90,6 +90,18 @@ def test_a_sample_may_be_smaller_than_the_number_of_classes():
 def test_more_than_there_are_or_less_than_one_a_class(n):
     with pytest.raises(ValueError, match=rf"n is {n}; allowed are 3, one .* to 52, all there are"):
         choose(uneven(), n, 0)
+
+
+@pytest.mark.parametrize(("wave", "share"), [(2, 1), (4, 1), (8, 0), (16, 0)])
+def test_fine_detail_is_that_of_waves_shorter_than_five_pixels(wave, share):
+    grating = 127 + 100 * torch.cos(2 * torch.pi * torch.arange(32) / wave)
+    x = grating.to(torch.uint8).expand(3, 3, 32, 32)
+    found = Images(x, torch.tensor([0, 1, 0]), ("a", "b"))
+    assert fine_detail(found) == pytest.approx(share, abs=0.01)
+    turned = Images(x.swapaxes(2, 3), found.y, found.classes)
+    assert fine_detail(turned) == pytest.approx(fine_detail(found), abs=1e-6)
+    plain = Images(torch.full((2, 3, 8, 8), 9, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
+    assert fine_detail(plain) == 0
 
 
 def test_doubling():

@@ -158,6 +158,14 @@ def test_links_lead_somewhere(name):
     assert faults(ROOT / name, page=name in PAGES) == []
 
 
+def test_every_reference_is_cited():
+    """In a page, or, where it is a data set's, in the table that lists these."""
+    keys = re.findall(r"^@\w+\{([\w-]+),", (ROOT / "references.bib").read_text("utf-8"), re.M)
+    cited = "\n".join(text(ROOT / name) for name in [*PAGES, "data/README.md"])
+    assert len(keys) > 50
+    assert [key for key in keys if not re.search(rf"\b{key}\b", cited)] == []
+
+
 def test_there_are_links_of_every_kind():
     links = [*chain.from_iterable(content(ROOT / name)[0] for name in PAGES + FILES)]
     assert len(content(ROOT / "README.md")[0]) > 3

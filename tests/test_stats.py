@@ -162,7 +162,7 @@ def test_a_value_that_is_not_a_number_is_named():
 def test_summary_by_a_plain_loop():
     rows = frame()
     found = summary(rows, "clean_accuracy", ["n_train", "constraint"])
-    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds"]
+    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds", "of_seeds"]
     assert len(found) == 4 and (found["seeds"] == 4).all()
     for _, line in found.iterrows():
         part = rows[
@@ -170,6 +170,18 @@ def test_summary_by_a_plain_loop():
         ]
         means = [part[part["source_seed"] == s]["clean_accuracy"].mean() for s in range(4)]
         assert (line["mean"], line["low"], line["high"]) == pytest.approx(interval(means))
+        assert sorted(line["of_seeds"]) == pytest.approx(sorted(means))
+
+
+def test_differences_over_sizes_are_one_of_each_seed():
+    rows = frame()
+    (line,) = paired(rows, "clean_accuracy", [], over=["n_train"]).to_dict("records")
+    means = rows.groupby(["constraint", "source_seed"])["clean_accuracy"].mean().unstack(0)
+    gaps = means[ROBUST] - means[NATURAL]
+    assert line["seeds"] == 4 and sorted(line["of_seeds"]) == pytest.approx(sorted(gaps))
+    assert (line["mean"], line["low"], line["high"]) == pytest.approx(interval(gaps))
+    with pytest.raises(ValueError, match="two rows for the same source_seed, subset_seed"):
+        paired(rows.assign(subset_seed=rows["source_seed"]), "clean_accuracy", [])
 
 
 def test_every_seed_weighs_the_same():
@@ -182,7 +194,7 @@ def test_every_seed_weighs_the_same():
 def test_pairing_takes_out_what_a_pair_shares():
     rows = frame()
     found = paired(rows, "clean_accuracy", ["n_train"])
-    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds"]
+    assert list(found) == ["n_train", "constraint", "mean", "low", "high", "seeds", "of_seeds"]
     assert sorted(found["n_train"]) == [20, 40] and (found["constraint"] == ROBUST).all()
     wide = rows.pivot_table(
         "clean_accuracy", ["n_train", "source_seed", "subset_seed"], "constraint"
@@ -296,7 +308,7 @@ def test_anything_can_be_compared_and_in_no_group():
     rows = frame(sizes=(20,))
     rows["ranking"] = rows["constraint"].map({NATURAL: "loss", ROBUST: "score"})
     found = paired(rows, "clean_accuracy", [], compared="ranking", reference="loss")
-    assert list(found) == ["ranking", "mean", "low", "high", "seeds"]
+    assert list(found) == ["ranking", "mean", "low", "high", "seeds", "of_seeds"]
     assert found["ranking"].tolist() == ["score"] and found["seeds"].tolist() == [4]
     by_name = best(rows, "clean_accuracy", ["n_train"], compared="ranking")
     assert (by_name["best"] == "score").all()

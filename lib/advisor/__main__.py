@@ -14,6 +14,7 @@ from lib.datasets import labelled
 from lib.datasets.walk import LeftOut
 from lib.freezing import split
 from lib.runtime import command_line
+from lib.studies.parameters import TABLE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,6 +52,7 @@ def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs,
     test images tell how good the network is; else images that are held out in turn do.
     """
     exported.check(out)
+    TABLE["cluster"].rule("cluster", how["cluster"])
     if folds == 1:
         raise ValueError("--folds is 1; take 2 and more, or 0 to hold out none")
     unfrozen_blocks = starts.depth(source, unfrozen_blocks)

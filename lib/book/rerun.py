@@ -10,10 +10,9 @@ from typing import BinaryIO
 import click
 import papermill
 import yaml
-from papermill.iorw import NoDatesSafeLoader
 
 from lib.book import execution, notebooks
-from lib.runtime import files, fingerprint, rules
+from lib.runtime import files, fingerprint, rules, yamls
 
 
 def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) -> Path:
@@ -50,20 +49,8 @@ def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) ->
     return out
 
 
-# Where it is told the type of a value, PyYAML may stumble over it.
-YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
-
-
-class Yaml(NoDatesSafeLoader):
-    """YAML in which 1e-3 is a number, as it is everywhere else."""
-
-
-EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-Yaml.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
-
-
 def given(
-    chapter: Path, yamls: Iterable[str | BinaryIO], pairs: Iterable[tuple[str, str]]
+    chapter: Path, written: Iterable[str | BinaryIO], pairs: Iterable[tuple[str, str]]
 ) -> dict[str, object]:
     """Return the parameters that YAML, of texts or files, and pairs (name, text) give to a chapter.
 
@@ -74,10 +61,10 @@ def given(
     known = papermill.inspect_notebook(notebooks.blank(notebooks.read(chapter)))
     texts = {name for name, about in known.items() if about["inferred_type_name"] == "str"}
     values: dict[str, object] = {}
-    for source in yamls:
+    for source in written:
         try:
             values |= _in_yaml(source, texts)
-        except YAML_ERRORS as error:
+        except yamls.ERRORS as error:
             name = getattr(source, "name", "-y")
             raise click.ClickException(f"{name}: {' '.join(str(error).split())}") from error
     for name, text in pairs:
@@ -85,6 +72,7 @@ def given(
             raise click.ClickException(f"{name} is {text!a}, which is not UTF-8; rename it")
         try:
             values[name] = text if name in texts else ast.literal_eval(text)
+            str(values[name])  # which a number of thousands of digits does not have
         except (ValueError, SyntaxError, RecursionError, MemoryError):  # of many brackets
             values[name] = text
     return values
@@ -92,7 +80,7 @@ def given(
 
 def _in_yaml(source, texts):
     """Return the parameters in YAML: numbers, texts, True and False, and lists of these."""
-    loader = Yaml(source)
+    loader = yamls.Loader(source)
     root = loader.get_single_node()
     if root is None:
         return {}
@@ -100,14 +88,15 @@ def _in_yaml(source, texts):
         raise ValueError("parameters are given as NAME: VALUE")
     for key, value in root.value:
         parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        # Checked before it is built: what is nested may, by its aliases, have no end.
         if not all(isinstance(part, yaml.ScalarNode) for part in [key, *parts]):
             raise ValueError(
                 f"{key.value} must be a number, a text, True, False or a list of these"
             )
         if key.value in texts and isinstance(value, yaml.ScalarNode):
-            value.tag = "tag:yaml.org,2002:str"
-    return {str(name): value for name, value in loader.construct_document(root).items()}
+            value.tag = yamls.TEXT
+    found = {str(name): value for name, value in loader.construct_document(root).items()}
+    str(found)  # refused here: a number of thousands of digits
+    return found
 
 
 def slug(given: Mapping) -> str:

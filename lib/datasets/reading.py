@@ -18,11 +18,13 @@ from PIL import Image
 Depth = tuple[float, float]
 """The values of a deep grey image that become black and white."""
 
-COMMON = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
-"""Formats that are looked for first."""
-REFUSED = frozenset({"EPS", "IPTC", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
-"""Formats that Pillow hands on: EPS to Ghostscript, what IPTC holds to any format, others to none.
+TAKEN = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""Formats that photographs come in, in the order in which they are looked for.
+
+Pillow opens more: it hands EPS to Ghostscript and what IPTC holds to any format, and unpacks FITS
+pixel by pixel.
 """
+NO_FORMAT = "it is of no format that is taken"
 MOST_BYTES = 2**28
 """Bytes of an image file, and"""
 MOST_PIXELS = 2**26
@@ -55,12 +57,15 @@ class Unreadable(ValueError):
         self.failures = failures
 
     def __str__(self):
+        unknown = any(reason == NO_FORMAT for _, reason in self.failures)
+        taken = f"; taken are {', '.join(formats())}" * unknown
         if len(self.failures) == 1:
             ((file, reason),) = self.failures
-            return f"{shown(file)} cannot be read as an image ({reason})"
+            return f"{shown(file)} cannot be read as an image ({reason}){taken}"
         texts = [f"{shown(file)} ({reason})" for file, reason in self.failures[:10]]
         more = ", …" * (len(self.failures) > 10)
-        return f"{len(self.failures)} files cannot be read as an image: {', '.join(texts)}{more}"
+        listed = f"{', '.join(texts)}{more}{taken}"
+        return f"{len(self.failures)} files cannot be read as an image: {listed}"
 
 
 def shown(name: str | Path) -> str:
@@ -74,14 +79,14 @@ def shown(name: str | Path) -> str:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Name the formats that are taken, by content: all that Pillow opens by itself."""
+    """Name the formats that are taken, by content: those of TAKEN that are installed."""
     Image.init()
     # pip install pillow-heif, and the photographs of some telephones can be read as well.
     with contextlib.suppress(ImportError):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    return tuple(name for name in dict.fromkeys([*COMMON, *Image.ID]) if name not in REFUSED)
+    return tuple(name for name in TAKEN if name in Image.OPEN)
 
 
 @cache
@@ -213,7 +218,7 @@ def _scaled(image, size):
 def _reason(error):
     """Say in one line what went wrong."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is of no format that is taken"
+        return NO_FORMAT
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return shown(" ".join(str(error).split()) or type(error).__name__)

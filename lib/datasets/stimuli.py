@@ -46,10 +46,7 @@ def read_mapping(
     pairs = {name: name for name in classes if name in source_classes}
     if file is not None:
         with Path(file).expanduser().open(encoding="utf-8", newline="") as text:
-            reader = csv.DictReader(text)
-            if not {"source_class", "stimulus_class"} <= set(reader.fieldnames or ()):
-                raise ValueError(f"{file} needs the columns source_class and stimulus_class")
-            pairs = {row["source_class"]: row["stimulus_class"] for row in reader}
+            pairs = _pairs(file, csv.DictReader(text))
     for names, known in ((pairs, source_classes), (pairs.values(), classes)):
         if unknown := [name for name in names if name not in known]:
             some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
@@ -57,6 +54,16 @@ def read_mapping(
     if missing := [name for name in classes if name not in pairs.values()]:
         raise ValueError(f"no class of the source belongs to {missing[0]!r}; name it in a mapping")
     return torch.tensor([classes.index(pairs[s]) if s in pairs else -1 for s in source_classes])
+
+
+def _pairs(file, reader):
+    """Return {class of the source: class of the stimuli} of a CSV file."""
+    try:
+        if not {"source_class", "stimulus_class"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{file} needs the columns source_class and stimulus_class")
+        return {row["source_class"]: row["stimulus_class"] for row in reader}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is no CSV file ({error}); save it as UTF-8") from None
 
 
 def _cues(file):

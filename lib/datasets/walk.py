@@ -40,7 +40,7 @@ class File(NamedTuple):
 class LeftOut:
     """What a walk does not take as an image.
 
-    suffixes: how many files there are of each suffix that Pillow does not open, and pipes and the
+    suffixes: how many files there are of each suffix of no format that is taken, and pipes and the
     like that are called as images. system: how many entries of each name in SYSTEM, and how many
     hidden images. loops: links that lead back.
     """
@@ -65,7 +65,7 @@ class LeftOut:
         return name.startswith(".")
 
     def by_suffix(self) -> str:
-        """Say in one line which files Pillow does not open: 20 .heic, 1 .txt; or nothing."""
+        """Say in one line which files are of other formats: 20 .heic, 1 .txt; or nothing."""
         counts = [f"{count:,} {shown(name)}" for name, count in self.suffixes.most_common(10)]
         more = ", …" * (len(self.suffixes) > 10)
         photographs = {".heic", ".heif", ".hif"} & set(self.suffixes)
@@ -76,7 +76,7 @@ class LeftOut:
         """Say what was left out, each kind in one line."""
         notes = []
         if self.suffixes:
-            notes.append(f"left out, as Pillow opens no such files: {self.by_suffix()}")
+            notes.append(f"left out, as no such files are read: {self.by_suffix()}")
         if self.system:
             counts = ", ".join(f"{count:,} {name}" for name, count in self.system.most_common())
             notes.append(f"left out, as hidden or of the system: {counts}")
@@ -88,7 +88,7 @@ class LeftOut:
 
 
 def is_image(name: str) -> bool:
-    """Tell by its suffix whether a file is of a format that Pillow opens."""
+    """Tell by its suffix whether a file is of a format that is taken."""
     return name[name.rfind(".") :].lower() in suffixes()
 
 

@@ -22,8 +22,6 @@ def seeds_against(
         part = frame.sort_values(x)
         ax.axhspan(-smallest, smallest, color=LIGHT, alpha=0.18, lw=0)
         ax.axhline(0, color=DARK, lw=1, ls="--")
-        for place, seeds in zip(part[x], part["seeds"], strict=True):
-            ax.plot([place] * len(seeds), seeds, ".", color=BLUE, alpha=0.4, ms=5)
         whiskers(part, part[x], ax, scale=1, color=BLUE, marker="o", lw=1.2)
         ticks = sorted(set(part[x]))
         if doubling:

@@ -56,19 +56,18 @@ def conflict_grid(x, answers, classes: Sequence[str]) -> Figure:
     return fig
 
 
-def by_constraint(rows: pd.DataFrame, summary: pd.DataFrame, value: str, ax: Axes) -> Axes:
-    """Draw a share in percent for each constraint: every training seed, their mean, its interval.
+def by_constraint(summary: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw a share in percent for each constraint: its mean and interval, and the seeds beside it.
 
-    rows: columns constraint and `value`, one row per network. summary: one row per constraint,
-    with mean, low, high.
+    summary: one row per constraint, as of `lib.stats.summary`.
     """
     names = []
-    for place, (constraint, part, style) in enumerate(lines(summary)):
+    for place, (_, part, style) in enumerate(lines(summary)):
         names.append(style["label"])
-        mine = 100 * rows.loc[[c == constraint for c in rows["constraint"]], value]
-        colour = style["color"]
+        colour, mine = style["color"], 100 * np.array(part["of_seeds"].iloc[0])
         ax.scatter(np.full(len(mine), place - 0.12), mine, color=colour, alpha=0.55, s=22, lw=0)
-        whiskers(part, [place + 0.12], ax, color=colour, marker="o", capsize=3)
+        mean = part.drop(columns="of_seeds")
+        whiskers(mean, [place + 0.12], ax, color=colour, marker="o", capsize=3)
     ax.set_xticks(range(len(names)), names, rotation=20, ha="right")
     ax.set(ylim=(-4, 104))
     return ax
@@ -115,17 +114,13 @@ def against_amplitude(frame: pd.DataFrame, ax: Axes, *, zero: bool = False) -> A
     return ax
 
 
-def dose_response(seeds: pd.DataFrame, biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """Draw shape bias, and what transfer to each target gains over natural, against the amplitude.
 
-    seeds: the bias of each source, columns constraint, amplitude and shape_bias_of_all (0 to 1).
-    biases: their summary, and gains, with the column target besides, as in `against_amplitude`.
+    biases, and gains, with the column target besides: as in `against_amplitude`.
     """
     parts = list(gains.groupby("target", sort=False))
     fig, axes = panels(1 + len(parts), columns=2, width=4.4)
-    for _, part, style in lines(seeds):
-        share = 100 * part["shape_bias_of_all"]
-        axes[0].scatter(part["amplitude"], share, color=style["color"], alpha=0.4, s=22, lw=0)
     against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
     span = 100 * gains["low"].min() - 1, 100 * gains["high"].max() + 1
     for ax, (target, part) in zip(axes[1:], parts, strict=True):

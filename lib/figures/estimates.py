@@ -96,6 +96,17 @@ def percent(frame: pd.DataFrame, *, otherwise: str | None = None, **key) -> Esti
     return _estimate(frame, otherwise, key, "%")
 
 
+def of_seeds(frame: pd.DataFrame, *, otherwise: str, **key) -> str:
+    """Say the single values of a row as `lib.stats.summary` has it, in percent, in order.
+
+    What a mean with its interval would hide: whether some seeds are near one end and some near the
+    other. key, otherwise: as in `points`.
+    """
+    if not len(where(frame, **key)):
+        return otherwise
+    return ", ".join(f"{100 * value:.0f}" for value in sorted(row(frame, **key)["of_seeds"]))
+
+
 def plain(
     frame: pd.DataFrame,
     *,

@@ -31,6 +31,8 @@ PLAIN = {
     MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
 }
 FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
+FEW = 10
+"""Of fewer seeds each is drawn: an interval alone would hide what kind of values it stands for."""
 STEP_RULES = {"long_then_short": ("-", "falling steps"), "equal_steps": ("--", "equal steps")}
 
 
@@ -94,11 +96,13 @@ def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
 def bands(frame: pd.DataFrame, ax: Axes, *, x: str) -> Axes:
     """Draw the mean of each constraint against x in percent, with its interval as a band.
 
-    frame: one row per constraint and x, columns constraint, x, and the shares mean, low, high.
+    frame: one row per constraint and x, columns constraint, x, and the shares mean, low, high; of
+    FEW seeds and fewer each is a dot, where there is the column of_seeds.
     """
     for _, part, style in lines(frame):
         part = part.sort_values(x)
         low, high = 100 * part["low"], 100 * part["high"]
+        _seeds(part, part[x], ax, 100, color=style["color"])
         ax.plot(part[x], 100 * part["mean"], **style)
         ax.fill_between(part[x], low, high, color=style["color"], alpha=0.15, lw=0)
     return ax
@@ -109,15 +113,24 @@ def whiskers(
 ) -> Axes:
     """Draw means at the places `where`, with their intervals as whiskers.
 
-    part: columns mean, low, high; where low and high are NaN there are no whiskers. scale: of the
-    numbers, 100 for percent and points. across: whether the numbers run along x instead of y.
-    style: as of `Axes.errorbar`.
+    part: columns mean, low, high; where low and high are NaN there are no whiskers. With the column
+    of_seeds each of fewer than FEW seeds is a dot. scale: of the numbers, 100 for percent and
+    points. across: whether the numbers run along x instead of y. style: as of `Axes.errorbar`.
     """
+    _seeds(part, where, ax, scale, across=across, color=style.get("color"))
     mean, low, high = (scale * part[name].to_numpy() for name in ("mean", "low", "high"))
     low, high = np.minimum(low, high), np.maximum(low, high)  # a negative scale turns them round
     style["xerr" if across else "yerr"] = (mean - low, high - mean)
     ax.errorbar(*((mean, where) if across else (where, mean)), **style)
     return ax
+
+
+def _seeds(part, where, ax, scale, *, across=False, color=None):
+    """Draw a dot for each seed, where they are few and known."""
+    for place, values in zip(where, part.get("of_seeds", ()), strict=False):
+        if 1 < len(values) < FEW:
+            along = [place] * len(values), scale * np.array(values)
+            ax.plot(*along[:: -1 if across else 1], ".", color=color, alpha=0.35, ms=4, mew=0)
 
 
 def against_n(frame: pd.DataFrame, ax: Axes) -> Axes:

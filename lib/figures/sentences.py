@@ -63,61 +63,48 @@ def quote(**values: float | str | Figure) -> None:
             plt.close(value)
 
 
-def tally(
-    differences: pd.DataFrame, cells: str = "sizes", words: tuple[str, str] = ("ahead", "behind")
-) -> str:
-    """Say at how many rows of differences the interval leaves zero out, and on which side.
-
-    cells: what the rows are. words: as in `verdict`.
-    """
-    if differences.empty:
-        return "not measured in this run"
-    found = [
-        verdict(low, high, words)
-        for low, high in zip(differences["low"], differences["high"], strict=True)
-    ]
-    counts = [f"{word} at {found.count(word)}" for word in words]
-    return f"{counts[0]} and {counts[1]} of {len(found)} {cells}"
-
-
-def tallies(
-    differences: pd.DataFrame,
+def differences(
+    found: pd.DataFrame,
     by: str | Sequence[str],
-    cells: str = "sizes",
     words: tuple[str, str] = ("ahead", "behind"),
     *,
     inline: bool = False,
+    unit: str = "points",
 ) -> str:
-    """Say `tally` of each group of differences, as a Markdown list, or in one line.
+    """Say each difference, with its interval and its verdict, as a Markdown list or in one line.
 
-    by: columns that tell the groups apart; they are in order of appearance.
+    found: rows of `lib.stats.paired`, in order. by: columns that tell them apart. words: as in
+    `verdict`. unit: as in `series`; differences are signed.
     """
-    if differences.empty:
+    if found.empty:
         return "not measured in this run"
-    groups = differences.groupby([by] if isinstance(by, str) else list(by), sort=False)
+    names = found[[by] if isinstance(by, str) else list(by)].itertuples(index=False)
+    values = found[["mean", "low", "high"]].itertuples(index=False)
     items = [
-        f"{', '.join(literal(name) for name in names)}: {tally(part, cells, words)}"
-        for names, part in groups
+        f"{', '.join(f'{n:,}' if isinstance(n, int) else literal(n) for n in name)}: "
+        f"{Estimate.of(value, unit, signed=True):short}, {verdict(value.low, value.high, words)}"
+        for name, value in zip(names, values, strict=True)
     ]
     return "; ".join(items) if inline else "\n".join(f"- {item}" for item in items)
 
 
-def say_tallies(
-    differences: pd.DataFrame,
+def say_differences(
+    found: pd.DataFrame,
     by: str | Sequence[str],
-    cells: str = "sizes",
+    over: str = "sizes",
     words: tuple[str, str] = ("ahead", "behind"),
     *,
     of: object = "",
 ) -> None:
-    """Say `tallies` of differences to natural sources as a list, and what they count.
+    """Say `differences` to natural sources as a list, and what they are.
 
-    of: the one source that is compared, or "" where the list names them.
+    over: what they are means of. of: the one source that is compared, or "" where the list names
+    them.
     """
-    counted, whose = tallies(differences, by, cells, words), f" of {of}" if of else ""
+    whose = f" of {of}" if of else ""
     say(
-        f"At how many {cells} the 95 % interval of the difference{whose} to the natural source "
-        f"leaves zero out, and on which side:\n\n{counted}"
+        f"Difference{whose} to the natural source in points, mean over the {over}, with its 95 % "
+        f"interval:\n\n{differences(found, by, words)}"
     )
 
 

@@ -95,13 +95,7 @@ def calls_in(path: Path, codes: Iterable[str] = ()) -> dict[str, list[dict]]:
     present = dict(code.split(" ") for code in codes if " " in code)
     calls: dict[str, list[dict]] = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.split("\n"):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            if '{"'.startswith(line[:2]):
-                continue  # it is empty, or a kill has cut it short
-            row = None
+    for row in _rows(text):
         own = {name: row.get(name) for name in OF_A_CALL} if isinstance(row, dict) else {}
         if {name: type(value) for name, value in own.items()} != OF_A_CALL:
             raise ValueError(f"{path} holds no rows of this book; name another file")
@@ -109,17 +103,50 @@ def calls_in(path: Path, codes: Iterable[str] = ()) -> dict[str, list[dict]]:
         if present.get(module, code) != code:
             raise ValueError(f"{path} holds rows of other code than the present; name another file")
         calls.setdefault(row["call"], []).append(row)
-    # A call that was cut short is made again: its rows are the last so many.
-    counts = {mark: rows[-1]["rows_of_call"] for mark, rows in calls.items()}
-    whole = {mark: rows[-counts[mark] :] for mark, rows in calls.items()}
-    whole = {mark: rows for mark, rows in whole.items() if len(rows) == counts[mark]}
-    for mark, rows in whole.items():
-        if CHECKSUM in rows[-1] and rows[-1][CHECKSUM] != _checksum(rows):
+    whole = {mark: found for mark, rows in calls.items() if (found := _whole(rows))}
+    for mark, rows in calls.items():
+        if mark not in whole and _changed(rows):
             raise ValueError(
-                f"{path}: rows of the call {mark} are not those that were measured; take all of "
+                f"{path}: rows of the call {mark!r} are not those that were measured; take all of "
                 "them out, or name another file"
             )
     return whole
+
+
+def _rows(text):
+    """Yield what each line says; None for one that is no JSON, nothing for one that was cut short.
+
+    Where files are put together, a row may stand behind such a line.
+    """
+    for line in text.split("\n"):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            if not '{"'.startswith(line[:2]):
+                yield None
+            elif (behind := line.rfind('{"')) > 0:
+                yield from _rows(line[behind:])
+        except (ValueError, RecursionError):  # of many digits, or brackets
+            yield None
+
+
+def _whole(rows):
+    """Return the rows of a call where they stand whole, or nothing; the last ones, of several.
+
+    A call that was cut short is made again, and files that are put together may both have it.
+    """
+    count = rows[-1]["rows_of_call"]
+    for end in range(len(rows), max(count, 1) - 1, -1):
+        found = rows[end - count : end]
+        if found and (CHECKSUM not in found[-1] or found[-1][CHECKSUM] == _checksum(found)):
+            return found
+    return []
+
+
+def _changed(rows):
+    """Tell whether a call's rows are too many for one that was only cut short, however often."""
+    different = {json.dumps(row): str(row.get(CHECKSUM)) for row in rows}
+    return max(Counter(different.values()).values()) >= rows[-1]["rows_of_call"]
 
 
 def _checksum(rows):

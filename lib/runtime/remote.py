@@ -4,28 +4,30 @@
 need this book's code, but no disk that they share with this process.
 """
 
+import contextlib
 import hashlib
 import logging
 import queue
 import time
 import uuid
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 
-from lib.runtime import fingerprint, provenance
-from lib.runtime.devices import choose_here, in_one_thread
-from lib.runtime.parcels import Parcel, pack, pack_call, unpack
+from lib.runtime.parcels import Parcel, pack, pack_call
 from lib.runtime.rules import ParameterError
+from lib.runtime.workers import about, about_there, difference, perform
 
 SECONDS = 5
-"""How long a scheduler may take to answer."""
+"""How long a scheduler may take to answer, and its first worker to come."""
 AHEAD = 2
 """Jobs that a worker has in its hands: one to make, one to go on with."""
+TRIES = 4
+"""How often a job is made that lacks memory; as often as Dask makes one whose workers end."""
 
 
 def run(
@@ -47,32 +49,23 @@ def run(
 
     Raises as the function does, and ParameterError, in one line: where distributed is not
     installed, the scheduler does not answer or ends, a worker has other code or versions or several
-    threads, or a job ends one worker after another. The jobs of a worker that ends are made again.
+    threads, or a job ends one worker after another, or lacks memory on each. The jobs of a worker
+    that ends are made again, as are those that lack memory, on another where there is one.
     """
-    cluster = _connected(address)
-    try:
+    with _connection(address) as cluster:
         cluster.check()
         if calls:
             yield from _Run(cluster, function, calls, str(device), take).results()
-    except ParameterError:
-        raise
-    except Exception:  # of many kinds, where the connection ends in the middle of something
-        if cluster.stands():
-            raise
-        raise cluster.lost() from None
 
 
-@cache
-def about() -> dict[str, str]:
-    """Return what must be the same here and on a worker: versions, and a hash of this code."""
-    files = sorted(fingerprint.HERE.rglob("*.py"))
-    texts = {
-        path.relative_to(fingerprint.HERE).as_posix(): path.read_text("utf-8") for path in files
-    }
-    code = fingerprint.digest(texts)
-    versions = provenance.versions()
-    minor = ".".join(versions["python"].split(".")[:2])
-    return {**versions, "python": minor, "code of lib": code[:12]}
+def check(address: str) -> None:
+    """Raise ParameterError where `run` will before its first job, or has no worker within SECONDS.
+
+    address: of a scheduler, as tcp://HOST:PORT.
+    """
+    with _connection(address) as cluster:
+        cluster.wait()
+        cluster.check()
 
 
 def _check_certificates(address, security):
@@ -119,15 +112,26 @@ class _Cluster:
         self.client.amm.stop()  # it takes away what no job waits for just now, and it travels again
         self.address, self.sent = address, {}
 
+    def wait(self):
+        """Raise ParameterError where no worker comes."""
+        end = time.monotonic() + SECONDS
+        while not self.client.nthreads():
+            if time.monotonic() > end:
+                raise ParameterError(
+                    f"cluster: the scheduler {self.address} has no worker; start one with "
+                    f"`dask worker {self.address} --nthreads 1`"
+                )
+            time.sleep(0.1)
+
     def check(self):
         """Raise ParameterError where a worker differs from this process, or has several threads."""
-        found = self.client.run(_about_there, on_error="return")
+        found = self.client.run(about_there, on_error="return")
         for worker, theirs in found.items():
             if isinstance(theirs, OSError):
                 continue  # it has ended, and the scheduler will notice
             if isinstance(theirs, BaseException):
                 theirs = f"cannot import this code ({' '.join(str(theirs).split())})"
-            fault = theirs if isinstance(theirs, str) else _difference(about(), theirs)
+            fault = theirs if isinstance(theirs, str) else difference(about(), theirs)
             if fault:
                 raise ParameterError(f"cluster: the worker {worker} {fault}")
 
@@ -158,6 +162,20 @@ def _connected(address):
     return _Cluster(address)
 
 
+@contextlib.contextmanager
+def _connection(address):
+    """Give the cluster of an address; where its scheduler ends meanwhile, say so in one line."""
+    cluster = _connected(address)
+    try:
+        yield cluster
+    except ParameterError:
+        raise
+    except Exception:  # of many kinds, where the connection ends in the middle of something
+        if cluster.stands():
+            raise
+        raise cluster.lost() from None
+
+
 class _Run:
     """The calls of one function: which are to be made, in whose hands they are."""
 
@@ -167,6 +185,7 @@ class _Run:
         self.name, self.events = uuid.uuid4().hex, queue.SimpleQueue()
         self.left, self.hands, self.sent = list(range(len(calls)))[::-1], {}, {}
         self.workers, self.asked = {}, 0.0
+        self.lacking = defaultdict(list)  # on which workers a call has lacked memory
 
     def results(self):
         """Yield (number, result) of each call."""
@@ -183,7 +202,7 @@ class _Run:
                     continue
                 if part is not None:
                     self.take(number, part, found)
-                elif number in self.hands:
+                elif number in self.hands and not self._again(number):
                     yield number, self._result(number)
         finally:
             if self.client.status == "running":
@@ -198,7 +217,8 @@ class _Run:
             self.asked = time.monotonic()
         busy = Counter(worker for _, worker in self.hands.values())
         while self.left and self.workers:
-            worker = min(self.workers, key=lambda name: busy[name])
+            lacking = self.lacking[self.left[-1]]
+            worker = min(self.workers, key=lambda name: (lacking.count(name), busy[name]))
             if busy[worker] >= AHEAD:
                 return
             busy[worker] += 1
@@ -212,9 +232,25 @@ class _Run:
         sent = [self.sent[id(value)][1] for value in values]
         job = (content, self.device, about(), self.name if self.take else "", number, *sent)
         where = {"workers": [worker], "allow_other_workers": True}
-        future = self.client.submit(_perform, *job, key=f"job-{self.name}-{number}", **where)
+        key = f"job-{self.name}-{number}-{len(self.lacking[number])}"
+        future = self.client.submit(perform, *job, key=key, **where)
         self.hands[number] = future, worker
         future.add_done_callback(lambda _: self.events.put((number, None, None)))
+
+    def _again(self, number):
+        """Tell whether a call has lacked memory and is to be made again, after all the others."""
+        future, worker = self.hands[number]
+        if future.status != "error" or not _lacks_memory(error := future.exception()):
+            return False
+        self.lacking[number].append(worker)
+        if len(self.lacking[number]) == TRIES:
+            raise ParameterError(
+                f"cluster: call {number + 1} of {len(self.calls)} has lacked memory {TRIES} times, "
+                f"the last on {worker} ({' '.join(str(error).split())[:200]}); give workers more"
+            )
+        del self.hands[number]
+        self.left.insert(0, number)
+        return True
 
     def _result(self, number):
         """Return what a call has returned, or raise what it has raised."""
@@ -237,42 +273,7 @@ class _Run:
         return found
 
 
-def _about_there(dask_worker):
-    """Tell about a worker; of what it lacks, in words."""
-    threads = dask_worker.state.nthreads
-    return about() if threads == 1 else f"has {threads} threads; start it with --nthreads 1"
-
-
-def _difference(ours, theirs):
-    """Say in what two differ, or nothing."""
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            return f"has {name} {theirs.get(name)}, and this process {value}; give both the same"
-    return ""
-
-
-def _perform(content, device, ours, topic, number, *sent):
-    """Make a call on a worker."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    fault = _difference(ours, about())  # it may have come later than the check
-    if fault:
-        raise ParameterError(f"cluster: the worker {worker.address} {fault}")
-    function, call = unpack(content, [value.value for value in sent])
-    tell = (lambda part, told: worker.log_event(topic, (number, part, told))) if topic else None
-    made = {"function": function, "call": call, "tell": tell}
-    device = str(choose_here(device))
-    return Parcel(in_one_thread(_made, made) if device == "cpu" else _made(**made), device)
-
-
-def _made(function, call, tell):
-    """Make a call; tell what it yields at once, where it is asked for."""
-    found = function(**call)
-    if tell is None:
-        return found
-    parts = []
-    for part, told in enumerate(found):
-        tell(part, told)
-        parts.append(told)
-    return parts
+def _lacks_memory(error):
+    """Tell whether that is what an error says, of a CPU or a GPU."""
+    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)

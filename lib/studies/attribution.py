@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
+from lib.images import Images, subset
 from lib.influence import head_influence, head_influences, self_influence
 from lib.softmax_head import Seen
 from lib.studies import matching
@@ -16,6 +17,8 @@ from lib.studies.retraining import leave_one_out
 from lib.studies.tuned_heads import Target, beside, tuned
 from lib.tuning import Recipe
 
+OF = 5
+"""Most influential images among which several are counted."""
 DAMPINGS = (5e-5, 5e-4, 5e-3, 5e-2, 0.5)
 CUTOFFS = (5e-4, 5e-3, 5e-2, 0.2)
 CHECKED = tuple(i / 50 for i in range(51))
@@ -69,13 +72,20 @@ def rules_around(damping: float, cutoff: float) -> list[dict[str, float]]:
     return rules + [{"damping": 0.0, "cutoff": c} for c in dict.fromkeys([cutoff, *CUTOFFS])]
 
 
+def check_size(images: Images, n: int) -> None:
+    """Raise ValueError unless `matches` can be asked with n of the images, at least 5."""
+    subset(images, n, seed=0)  # one of each class at least
+    if n < OF:
+        raise ValueError(f"{n} training images; allowed are {OF} and more, the most influential")
+
+
 def matches(
-    source: nn.Module, target: Target, *, rules: Sequence[dict], ranks: int = 5, **settings
+    source: nn.Module, target: Target, *, rules: Sequence[dict], ranks: int = OF, **settings
 ) -> pd.DataFrame:
     """Measure how often the most influential training images have the test image's class.
 
     rules: of damping and, where singular values are cut, cutoff. ranks: how many of the most
-    influential images, at least 5, or all n where these are fewer. settings: as in `tuned`.
+    influential images, at least OF, or all n where these are fewer. settings: as in `tuned`.
 
     Returns a row for each subset and rule: subset_seed, damping, cutoff (0: none), match (of the
     first), three_of_five, by_rank (a list), clean_accuracy. All are shares, 0 to 1.
@@ -91,7 +101,7 @@ def matches(
                 {
                     **_columns(one, rule),
                     "match": float(same[:, 0].mean()),
-                    "three_of_five": matching.at_least(same, 3, 5),
+                    "three_of_five": matching.at_least(same, 3, OF),
                     "by_rank": same.mean(0).tolist(),
                     "clean_accuracy": right,
                 }

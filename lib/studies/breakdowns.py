@@ -19,7 +19,7 @@ CUT_AWAY = {
 
 
 def along(rows: pd.DataFrame, first: Constraint, column: str) -> dict[int, Effect]:
-    """Return robust − natural for each value of a column that every target has, in points.
+    """Return robust − natural for each value of a column that several targets have, in points.
 
     column: of whole numbers, as n_train and unfrozen_blocks. Several sizes of a value are averaged.
     """
@@ -28,8 +28,27 @@ def along(rows: pd.DataFrame, first: Constraint, column: str) -> dict[int, Effec
     pairs = pairs.groupby(cells)["gap"].mean().reset_index()
     pairs = pairs.groupby([*CELL, column])["gap"].mean().reset_index()
     known = pairs.groupby(column)["target"].nunique()
-    full = known.index[known == pairs["target"].nunique()]
-    return {int(n): effect(pairs[pairs[column] == n], "gap") for n in full}
+    several = known.index[known >= min(2, pairs["target"].nunique())]
+    return {int(n): effect(pairs[pairs[column] == n], "gap") for n in several}
+
+
+def peaks(rows: pd.DataFrame, first: Constraint) -> pd.Series:
+    """Return by target with how many training images robust − natural is the largest.
+
+    rows: as of `lib.studies.measured.paper`.
+    """
+    lead = gap(rows.assign(source_seed=0), "mean", first)
+    return lead.pivot(index="target", columns="n_train", values="gap").idxmax(axis=1)
+
+
+def of_subsets(rows: pd.DataFrame, first: Constraint) -> float:
+    """Return the standard deviation of robust − natural over the subsets of one seed, in points.
+
+    Mean over the sizes; the variances are averaged over targets and seeds.
+    """
+    pairs = gap(rows, "clean_accuracy", first)
+    means = pairs.groupby([*CELL, "subset_seed"])["gap"].mean()
+    return float(means.groupby(CELL).var().mean() ** 0.5)
 
 
 def by_target(
@@ -44,16 +63,18 @@ def by_target(
     level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
     Returns a row for each: target, the columns, mean, low and high (over seeds), in points, and
-    seeds, a list of their means.
+    of_seeds, a tuple of their means.
     """
     pairs = gap(rows, "clean_accuracy", first, second)
     rows_of = []
     for key, part in pairs.groupby(["target", *by], sort=False):
         found = effect(part.assign(target="one"), "gap")
         low, high = found.interval(level)
-        own = part.groupby("source_seed")["gap"].mean().tolist()
+        own = part.groupby("source_seed")["gap"].mean()
         columns = dict(zip(["target", *by], key, strict=True))
-        rows_of.append({**columns, "mean": found.mean, "low": low, "high": high, "seeds": own})
+        rows_of.append(
+            {**columns, "mean": found.mean, "low": low, "high": high, "of_seeds": tuple(own)}
+        )
     return pd.DataFrame(rows_of)
 
 

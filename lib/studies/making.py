@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from lib import datasets
-from lib.constraint import NATURAL, UNTRAINED, Constraint, constraints
+from lib.constraint import NATURAL, UNTRAINED, Constraint, check_shown, constraints
 from lib.images import Images
 from lib.networks import choose_device
 from lib.runtime.parallel import each, on_cluster
@@ -136,6 +136,7 @@ def _from_files(checkpoints, device, image_size):
         names, device=device, image_size=image_size
     ):
         by_constraint.setdefault(constraint, []).append((model, record))
+    check_shown(by_constraint)
     counts = {len(networks) for networks in by_constraint.values()}
     if NATURAL not in by_constraint or len(by_constraint) < 2 or len(counts) > 1:
         given = ", ".join(f"{len(v)} {c.text}" for c, v in by_constraint.items()) or "none"

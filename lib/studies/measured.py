@@ -15,6 +15,8 @@ READS = (
 """What makes a chapter stale that shows it, below data."""
 WORLDS = ("photographs", "microcosm")
 """The protocols whose tables come with the book."""
+LARGE = "resnet18"
+"""The protocol that asks for a GPU: it is named whether or not its tables are there."""
 TITLES = {
     "cifar10": "CIFAR-10",
     "clothing": "Clothing",
@@ -50,9 +52,11 @@ def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
 
 
 def worlds(folder: str | Path = RESULTS) -> list[str]:
-    """List photographs, the microcosm, and the other protocols of which tables lie in a folder."""
+    """List the protocols of the book, and the others of which tables lie in a folder."""
     tables = Path(folder).glob("*_*.csv")
-    return list(dict.fromkeys([*WORLDS, *sorted(path.stem.split("_")[0] for path in tables)]))
+    return list(
+        dict.fromkeys([*WORLDS, LARGE, *sorted(path.stem.split("_")[0] for path in tables)])
+    )
 
 
 def _path(world, name, folder):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from lib.constraint import NATURAL
+from lib.constraint import NATURAL, Constraint
 from lib.images import sample, subset
 from lib.shape_bias import bias
 from lib.studies import altered, attribution, cue_use, fine_tuned, inverted, likeness
@@ -202,6 +202,15 @@ def influence(study: Study) -> pd.DataFrame:
     )
 
 
+def _check_sources(protocol):
+    """Raise ValueError where blocks are to be trained of a source that there will not be."""
+    there = protocol.kinds if protocol.depth_sources else []
+    for text in protocol.depth_sources:
+        if Constraint.parse(text) not in there:
+            listed = ", ".join(kind.text for kind in there)
+            raise ValueError(f"depth_sources has {text!r}; the sources are {listed}")
+
+
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
     "heads": heads, "resolutions": altered.resolutions,
     "resolutions_of_controls": altered.resolutions_of_controls, "stylised": altered.stylised,
@@ -222,6 +231,7 @@ def check(study: Study, tables: Iterable[str]) -> None:
             raise ValueError(f"there is no table {table!r}; allowed are {', '.join(MEASUREMENTS)}")
         for name in NEEDS.get(table, ()):
             if name == "depths":
+                _check_sources(protocol)
                 Ladder({(NATURAL, 0): build(arch, 2)}).check_blocks(*protocol.depths)
             elif name.endswith("sizes"):
                 sizes_held(study.targets, getattr(protocol, name))

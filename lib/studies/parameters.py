@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lib import augmentation, datasets
 from lib.constraint import ALLOWED, NATURAL, UNTRAINED, Constraint, constraints
 from lib.networks import SMALL, small_network
-from lib.runtime import files, rules
+from lib.runtime import files, remote, rules
 from lib.runtime.rows import check as check_rows
 from lib.runtime.rules import (
     ParameterError,
@@ -147,11 +147,14 @@ def _rows_file(name, value):
 
 
 def _cluster(name, value):
-    """Allow the address of a Dask scheduler, or nothing."""
-    if _text(value) and not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", value):
+    """Allow the address of a Dask scheduler that answers and has workers, or nothing."""
+    if not _text(value):
+        return
+    if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", value):
         raise ValueError(
             f"{value!r} is no address of a Dask scheduler; as in tcp://127.0.0.1:8786, or nothing"
         )
+    remote.check(value)
 
 
 def _new_csv(name, value):

@@ -10,7 +10,7 @@ import yaml
 
 from lib import augmentation
 from lib.constraint import MIXED_TEXTURES, UNTRAINED, Constraint, constraints
-from lib.runtime import rules
+from lib.runtime import rules, yamls
 from lib.runtime.files import DATA
 from lib.studies.parameters import MANY, TABLE
 from lib.zoo import shipped
@@ -109,16 +109,17 @@ def read(name: str) -> Protocol:
     """Read a protocol: one of `data/studies` by its name, or a YAML file by its path.
 
     Raises ValueError, in one line, for a file that is not there or no YAML, and for a key or a
-    value that a protocol does not have; for one of depth_sources that it does not train, too.
+    value that a protocol does not have.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.yaml")))
         raise ValueError(f"there is no protocol {name!r}; allowed are {known}, and a YAML file")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from None
+        given = yaml.load(path.read_text(encoding="utf-8"), yamls.Loader)
+    except yamls.ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is no YAML of a protocol: {reason}") from None
     if not isinstance(given, dict):
         raise ValueError(f"{path} has no keys; needed are sources, targets and measure")
     if not re.fullmatch("[a-z0-9-]+", path.stem):
@@ -126,9 +127,7 @@ def read(name: str) -> Protocol:
     if path.resolve().parent != FOLDER.resolve() and (FOLDER / f"{path.stem}.yaml").exists():
         raise ValueError(f"{path} is called as a protocol of the book; give it another name")
     _check(given)
-    protocol = Protocol(path.stem, **given)
-    _check_depth_sources(protocol)
-    return protocol
+    return Protocol(path.stem, **given)
 
 
 def _check(given):
@@ -143,15 +142,6 @@ def _check(given):
     for table in given["measure"]:
         if missing := [name for name in NEEDS.get(table, ()) if not given.get(name)]:
             raise ValueError(f"the protocol measures {table} and lacks {', '.join(missing)}")
-
-
-def _check_depth_sources(protocol):
-    """Raise ValueError where blocks are to be trained of a source that there will not be."""
-    kinds = protocol.kinds
-    for text in protocol.depth_sources:
-        if Constraint.parse(text) not in kinds:
-            there = ", ".join(kind.text for kind in kinds)
-            raise ValueError(f"depth_sources has {text!r}; the sources are {there}")
 
 
 def _sources(name, value):

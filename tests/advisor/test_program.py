@@ -113,6 +113,13 @@ def test_a_split_without_test_images_is_refused_before_a_source_is_trained(
     assert error.startswith("error: the folder ") and "holds no images to test" in error
 
 
+def test_a_cluster_that_is_none_is_said_before_an_image_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program.datasets, "opened", None)
+    arguments = ["--source", "natural", "--out", str(tmp_path / "a.pt2"), "--cluster", "here"]
+    assert program.main(["fit", str(tmp_path), *arguments]) == 1
+    assert capsys.readouterr().err.startswith("error: 'here' is no address of a Dask scheduler")
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_a_line_without_code(mine, tmp_path, capsys, monkeypatch):
     def load(*_, **__):

@@ -1,5 +1,7 @@
 import contextlib
+import gzip
 import io
+import math
 import os
 import resource
 import struct
@@ -197,7 +199,10 @@ def unreadable(path, size=8):
     with pytest.raises(Unreadable) as error:
         read_image(path, size)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
-    return error.value.failures[0][1]
+    reason = error.value.failures[0][1]
+    taken = "; taken are JPEG, PNG, WEBP, TIFF, GIF, BMP, PPM, JPEG2000" in str(error.value)
+    assert taken == (reason == reading.NO_FORMAT)
+    return reason
 
 
 POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -219,19 +224,69 @@ def test_postscript_is_never_run(tmp_path, monkeypatch, name):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
     (tmp_path / name).write_bytes(POSTSCRIPT)
-    assert unreadable(tmp_path / name) == "it is of no format that is taken"
+    assert unreadable(tmp_path / name) == reading.NO_FORMAT
     assert not (tmp_path / "was_run").exists()
     with contextlib.suppress(Exception):  # Pillow by itself would have run it
         Image.open(tmp_path / name).load()
     assert (tmp_path / "was_run").exists()
 
 
-def test_formats_that_hand_on_are_refused_wherever_pillow_has_them():
-    Image.init()
-    assert not reading.REFUSED & set(reading.formats())
-    assert {"JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "PPM"} <= set(reading.formats())
-    assert {".jfif", ".jpe", ".jpg", ".tif", ".webp", ".gif"} <= reading.suffixes()
-    assert not {".eps", ".ps", ".pdf", ".mpg", ".heic", ".txt", ""} & reading.suffixes()
+def a_packed_fits():
+    """The bytes of a FITS file whose image is packed by gzip."""
+
+    def header(*cards):
+        text = "".join(card.ljust(80) for card in [*cards, "END"])
+        return text.ljust(math.ceil(len(text) / 2880) * 2880).encode()
+
+    first = header("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0")
+    table = ("BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 8", "NAXIS2  = 1")
+    image = ("ZIMAGE  = T", "ZCMPTYPE= 'GZIP_1  '", "ZBITPIX = 8", "ZNAXIS  = 2")
+    size = ("ZNAXIS1 = 9", "ZNAXIS2 = 9")
+    return first + header("XTENSION= 'BINTABLE'", *table, *image, *size) + bytes(8) + PACKED
+
+
+PACKED = gzip.compress(bytes(9 * 9 * 4))
+
+
+def test_a_packed_fits_file_is_not_unpacked_whatever_its_name(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(a_packed_fits())
+    with Image.open(tmp_path / "x.jpg") as image:  # Pillow by itself opens it
+        assert image.format == "FITS" and image.size == (9, 9)
+    assert unreadable(tmp_path / "x.jpg") == reading.NO_FORMAT
+
+
+def written_as(name):
+    """The bytes of a picture in a format, or none where Pillow does not write it by itself."""
+    for mode in ("RGB", "L", "P", "1"):
+        file = io.BytesIO()  # given a path, SPIDER would claim its suffix
+        with contextlib.suppress(Exception):  # not every format holds every mode
+            Image.effect_noise((32, 32), 90).convert("RGB").convert(mode).save(file, format=name)
+            return file.getvalue()
+    return b""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_formats_that_are_not_taken_are_refused_whatever_the_name(tmp_path):
+    others = sorted(set(Image.SAVE) & set(Image.OPEN) - set(reading.formats()))
+    contents = {name: content for name in others if (content := written_as(name))}
+    assert {"ICO", "TGA", "PCX", "DDS", "SGI"} <= set(contents)
+    for name, content in contents.items():
+        (tmp_path / "x.png").write_bytes(content)
+        assert unreadable(tmp_path / "x.png") == reading.NO_FORMAT, name
+
+
+def test_the_formats_that_are_taken():
+    taken = {"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000"}
+    assert taken <= set(reading.formats()) <= taken | {"AVIF", "HEIF"}
+    assert {".jfif", ".jpe", ".jpg", ".tif", ".webp", ".gif", ".ppm", ".jp2"} <= reading.suffixes()
+    others = {".eps", ".ps", ".pdf", ".mpg", ".heic", ".ico", ".fits", ".tga", ".txt", ""}
+    assert not others & reading.suffixes()
+
+
+def test_of_many_files_the_formats_are_listed_once():
+    error = Unreadable(*[(f"{i}.png", reading.NO_FORMAT) for i in range(12)], ("x.png", "why"))
+    assert str(error).count("JPEG2000") == 1 and str(error).count(reading.NO_FORMAT) == 10
+    assert "taken are" not in str(Unreadable(("x.png", "why"), ("y.png", "why")))
 
 
 def test_what_is_no_regular_file(tmp_path):

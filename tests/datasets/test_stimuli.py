@@ -1,4 +1,7 @@
 import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lib.datasets.stimuli import read_mapping, read_stimuli
@@ -77,3 +80,70 @@ def test_mapping_from_a_file(tmp_path):
             read_mapping(mapping(tmp_path, *rows), source, ("bear", "clock"))
     with pytest.raises(ValueError, match="needs the columns source_class and stimulus_class"):
         read_mapping(mapping(tmp_path, header="a,b"), source, ("bear", "clock"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"source_class,stimulus_class\nb\xe4r,bear\n", "is no CSV file .*save it as UTF-8"),
+        (b'source_class,stimulus_class\n"' + b"x" * 200_000, "is no CSV file .*field larger than"),
+        (b"source_class,stimulus_class\rcar\n", "unknown class"),
+        (b"source_class,stimulus_class\ncar\n", "unknown class None"),
+        (b"", "needs the columns"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_named(tmp_path, content, said):
+    (tmp_path / "mapping.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=said) as error:
+        read_mapping(tmp_path / "mapping.csv", ("car",), ("bear",))
+    assert str(tmp_path / "mapping.csv") in str(error.value)
+
+
+# Generated.
+
+CLASSES = ("bear", "clock")
+SOURCE_CLASSES = ("brown bear", "wall clock", "a, b", 'the "c"', "bear")
+CELLS = st.one_of(
+    st.sampled_from([*SOURCE_CLASSES, *CLASSES, "source_class", "stimulus_class", "", "\0", "é"]),
+    st.text(max_size=5),
+)
+LINES = st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=6).map("\n".join)
+CONTENTS = st.one_of(
+    st.binary(max_size=60),
+    LINES.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    LINES.map(lambda text: f"source_class,stimulus_class\n{text}".encode("utf-8", "surrogatepass")),
+    st.lists(st.sampled_from(b'\n\r,"\0ab'), max_size=20).map(
+        lambda end: b"source_class,stimulus_class\nbrown bear,bear\nwall clock,clock" + bytes(end)
+    ),
+)
+
+
+def a_mapping_is_read_or_refused(path, content):
+    """Hold a file against what it may be: an index of a class of each, or one line."""
+    path.write_bytes(content)
+    try:
+        found = read_mapping(path, SOURCE_CLASSES, CLASSES)
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert found.dtype == torch.int64 and len(found) == len(SOURCE_CLASSES)
+        assert set(found.tolist()) - {-1} == {0, 1}
+
+
+def examples(count):
+    return settings(
+        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+
+
+@examples(60)
+@given(content=CONTENTS)
+def test_mappings(tmp_path_factory, content):
+    a_mapping_is_read_or_refused(tmp_path_factory.getbasetemp() / "mapping.csv", content)
+
+
+@pytest.mark.long
+@examples(8000)
+@given(content=CONTENTS)
+def test_many_mappings(tmp_path_factory, content):
+    a_mapping_is_read_or_refused(tmp_path_factory.getbasetemp() / "many.csv", content)

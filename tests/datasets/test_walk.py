@@ -33,17 +33,17 @@ def test_what_storage_lays_beside_images_is_left_out_and_told(tmp_path):
     assert subfolders(tmp_path, LeftOut()) == ["a"]
 
 
-def test_what_pillow_does_not_open_is_counted_by_suffix_in_one_line(tmp_path):
+def test_what_is_of_no_format_that_is_taken_is_counted_by_suffix_in_one_line(tmp_path):
     for i in range(20):
         noise(tmp_path / f"{i}.jfif", format="JPEG")
         touch(tmp_path / f"{i}.HEIC")
-    for name in ("notes.txt", "raw.dng", "none", "a\nb.<b>\n"):
+    for name in ("notes.txt", "icon.ico", "raw.dng", "none", "a\nb.<b>\n"):
         touch(tmp_path / name)
     left = LeftOut()
     assert len(files_below(tmp_path, left)) == 20
     (note,) = left.notes()
-    assert note.startswith("left out, as Pillow opens no such files: 20 .heic, 1 .")
-    assert "1 without a suffix" in note and r"1 .<b>\n" in note
+    assert note.startswith("left out, as no such files are read: 20 .heic, 1 .")
+    assert "1 without a suffix" in note and "1 .ico" in note and r"1 .<b>\n" in note
     assert note.endswith("; pip install pillow-heif to read these photographs")
 
 
@@ -57,7 +57,7 @@ def test_what_is_called_an_image_but_is_no_file_is_left_out_and_told(tmp_path):
     assert found == {str(tmp_path / name) for name in ("a.png", "gone.png")}
     assert walk.images_in(tmp_path) == 2
     (note,) = left.notes()
-    assert note.endswith("opens no such files: 2 .jpg that is no regular file")
+    assert note.endswith("as no such files are read: 2 .jpg that is no regular file")
     (tmp_path / "a.png").unlink()
     (tmp_path / "gone.png").unlink()
     assert not walk.holds_images(tmp_path)

@@ -137,7 +137,7 @@ def test_spreads_are_standard_deviations():
 def frame():
     """Differences at three sizes, the rows in no order; of the last one seed less."""
     return pd.DataFrame(
-        {"n_train": n, "mean": np.mean(seeds), "low": low, "high": high, "seeds": seeds}
+        {"n_train": n, "mean": np.mean(seeds), "low": low, "high": high, "of_seeds": seeds}
         for n, low, high, seeds in [
             (400, -1.0, 3.0, [0.0, 1.0, 2.0]),
             (100, 2.0, 6.0, [3.0, 4.5, 4.5]),
@@ -152,7 +152,7 @@ def test_every_seed_is_a_dot_and_the_means_have_whiskers(ax, frame):
     assert draw(frame, ax) is ax
     dots = [line for line in ax.lines if line.get_marker() == "."]
     drawn = sorted(tuple(p) for line in dots for p in line.get_xydata().tolist())
-    assert drawn == sorted((row.n_train, s) for row in frame.itertuples() for s in row.seeds)
+    assert drawn == sorted((row.n_train, s) for row in frame.itertuples() for s in row.of_seeds)
     assert {to_hex(line.get_color()) for line in dots} == {BLUE.lower()}
     assert all(line.get_linestyle() == "None" for line in dots)
     (means,) = ax.containers
@@ -181,7 +181,7 @@ def test_the_band_is_of_effects_too_small_to_matter(ax, frame):
     ],
 )
 def test_ticks_are_plain_numbers_on_a_doubling_axis(ax, x, values, ticks):
-    rows = [{x: v, "mean": 0, "low": -1, "high": 1, "seeds": [0.5]} for v in values]
+    rows = [{x: v, "mean": 0, "low": -1, "high": 1, "of_seeds": [0.5]} for v in values]
     claim_plots.seeds_against(x, x, 2)(pd.DataFrame(rows), ax)
     ax.figure.canvas.draw()
     assert ax.get_xscale() == "log"
@@ -190,7 +190,7 @@ def test_ticks_are_plain_numbers_on_a_doubling_axis(ax, x, values, ticks):
 
 
 def test_depths_begin_at_0_on_a_plain_axis(ax):
-    rows = [{"depth": v, "mean": 0, "low": -1, "high": 1, "seeds": [0.5]} for v in (0, 1, 2, 5)]
+    rows = [{"depth": v, "mean": 0, "low": -1, "high": 1, "of_seeds": [0.5]} for v in (0, 1, 2, 5)]
     claim_plots.seeds_against("depth", "blocks", 2, doubling=False)(pd.DataFrame(rows), ax)
     ax.figure.canvas.draw()
     assert ax.get_xscale() == "linear"

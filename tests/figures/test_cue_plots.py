@@ -42,11 +42,10 @@ def test_conflicts_of_one_class_and_of_odd_names():
 
 
 def test_every_seed_and_the_interval_of_each_constraint(ax):
-    rows = pd.DataFrame({"constraint": [NATURAL] * 3 + [ROBUST] * 2, "bias": [0, 0.1, 0.2, 0.8, 1]})
     summary = pd.DataFrame(
         {"constraint": [ROBUST, NATURAL], "mean": [0.9, 0.1], "low": [0.8, 0], "high": [1, 0.3]}
-    )
-    assert cue_plots.by_constraint(rows, summary, "bias", ax) is ax
+    ).assign(of_seeds=[(0.8, 1.0), (0.0, 0.1, 0.2)])
+    assert cue_plots.by_constraint(summary, ax) is ax
     dots = [c.get_offsets()[:, 1].tolist() for c in ax.collections if len(c.get_offsets()) > 1]
     assert dots == [[0, 10, 20], [80, 100]]
     (whisker,) = ax.containers[0].lines[2]
@@ -87,7 +86,7 @@ def test_against_amplitude(ax, zero):
 def test_of_one_draw_there_are_means_without_whiskers(ax):
     once = pd.DataFrame({"constraint": [ROBUST], "amplitude": [0.1], "mean": [0.2]})
     once = once.assign(low=np.nan, high=np.nan, shape_bias_of_all=0.5, clean_accuracy=0.6)
-    cue_plots.by_constraint(once, once, "mean", ax)
+    cue_plots.by_constraint(once.assign(of_seeds=[(0.2,)]), ax)
     cue_plots.against_bias(once, ax)
     cue_plots.against_amplitude(once, ax)
     ax.figure.canvas.draw()
@@ -112,12 +111,12 @@ def test_dose_and_response_side_by_side():
     biases = pd.concat([frame.assign(constraint=name) for name in (NATURAL, ROBUST)])
     targets = ("my\npets", "faces")
     gains = pd.concat([frame.assign(constraint=ROBUST, target=name) for name in targets])
-    seeds = biases.rename(columns={"mean": "shape_bias_of_all"})
-    fig = cue_plots.dose_response(seeds, biases, gains)
+    biases["of_seeds"] = [(value - 0.1, value + 0.1) for value in biases["mean"]]
+    fig = cue_plots.dose_response(biases, gains)
     left, *right = [ax for ax in fig.axes if ax.axison and ax.get_visible()]
     assert len(left.containers) == 2 and [len(ax.containers) for ax in right[:2]] == [1, 1]
-    dots = [dot.get_offsets().tolist() for dot in left.collections[:2]]
-    assert dots == [[[0.0, 80.0], [0.1, 20.0]]] * 2
+    dots = [tuple(p) for line in left.lines if line.get_marker() == "." for p in line.get_xydata()]
+    assert np.allclose(dots, [(0.0, 70), (0.0, 90), (0.1, 10), (0.1, 30)] * 2)
     assert [ax.get_title() for ax in right[:2]] == ["my pets", "faces"]
     assert right[0].get_ylim() == right[1].get_ylim()
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["natural", "ℓ2 0.5"]

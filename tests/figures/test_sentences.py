@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from samples import GAP, ROBUST, text_of
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED
-from lib.figures import sentences
+from lib.figures import estimates, sentences
 from lib.figures.estimates import NOTHING, Estimate
 
 ROOT = Path(__file__).parents[2]
@@ -110,28 +110,35 @@ def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
     assert stored == {"answer": "so"} and displayed == ["- so"]
 
 
-def test_tallies_count_what_the_intervals_tell():
-    assert sentences.tally(GAP) == "ahead at 1 and behind at 1 of 4 sizes"
-    words = sentences.tally(GAP, "cells", ("higher", "lower"))
-    assert words == "higher at 1 and lower at 1 of 4 cells"
-    assert sentences.tally(GAP[:0]) == "not measured in this run"
-    digits, faces = "ahead at 1 and behind at 0 of 2", "ahead at 0 and behind at 1 of 2"
-    assert sentences.tallies(GAP, "target") == f"- digits: {digits} sizes\n- faces: {faces} sizes"
-    assert sentences.tallies(GAP[:0], "target") == "not measured in this run"
-    one = sentences.tallies(GAP, ["target"], "cells", inline=True)
-    assert one == f"digits: {digits} cells; faces: {faces} cells"
-    assert sentences.tallies(GAP[3:].assign(target="a_b"), ["target", "constraint"]) == (
-        r"- a\_b, untrained: ahead at 0 and behind at 0 of 1 sizes"
+def test_differences_with_their_verdicts():
+    assert sentences.differences(GAP[:2], ["target", "n_train"]) == (
+        "- digits, 20: +4.2 [+1.0, +7.4], ahead\n"
+        "- digits, 40: +1.0 [-2.0, +4.0], no difference can be told"
     )
+    assert sentences.differences(GAP[:0], "target") == "not measured in this run"
+    one = sentences.differences(GAP[2:3], "target", ("higher", "lower"), inline=True)
+    assert one == "faces: -3.0 [-5.0, -1.0], lower"
+    escaped = sentences.differences(GAP[3:].assign(target="a_b"), ["target", "constraint"])
+    assert escaped.startswith(r"- a\_b, untrained: ")
+    without = sentences.differences(GAP[:1], "target", unit="")
+    assert without == "- digits: +0.04 [+0.01, +0.07], ahead"
 
 
-def test_what_tallies_count_is_said_above_them(displayed):
-    sentences.say_tallies(GAP, "target", "radii", ("higher", "lower"))
-    sentences.say_tallies(GAP, "target", of=ROBUST)
+def test_what_differences_are_is_said_above_them(displayed):
+    sentences.say_differences(GAP, "target", "radii", ("higher", "lower"))
+    sentences.say_differences(GAP, "target", of=ROBUST)
     text, of_one = displayed
-    assert text.startswith("At how many radii the 95 % interval of the difference to the natural")
-    assert of_one.startswith("At how many sizes the 95 % interval of the difference of ℓ2 0.25 to")
-    assert text.endswith(f":\n\n{sentences.tallies(GAP, 'target', 'radii', ('higher', 'lower'))}")
+    assert text.startswith("Difference to the natural source in points, mean over the radii, with")
+    assert of_one.startswith(
+        "Difference of ℓ2 0.25 to the natural source in points, mean over the "
+    )
+    assert text.endswith(f":\n\n{sentences.differences(GAP, 'target', ('higher', 'lower'))}")
+
+
+def test_single_seeds_in_order():
+    frame = GAP[:1].assign(of_seeds=[(0.97, 0.0, 0.494)])
+    assert estimates.of_seeds(frame, target="digits", otherwise="none") == "0, 49, 97"
+    assert estimates.of_seeds(frame, target="faces", otherwise="none") == "none"
 
 
 def test_series_of_estimates():

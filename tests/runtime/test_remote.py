@@ -21,7 +21,7 @@ from lib.runtime.rules import ParameterError
 from lib.zoo import models
 
 pytest.importorskip("distributed")
-from lib.runtime import parcels, remote
+from lib.runtime import parcels, remote, workers
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -88,6 +88,7 @@ def same(one, two):
 
 
 def test_rows_are_those_of_this_machine_and_networks_travel_once(dask, tmp_path):
+    remote.check(dask.address)
     file = str(tmp_path / "rows.jsonl")
     here = collect(jobs(tmp_path), label="here")
     before = len(list(tmp_path.glob("read-*")))
@@ -139,6 +140,32 @@ def test_errors_arrive_and_the_cluster_goes_on(dask, tmp_path):
         collect([Job(fails, {"value": 7}, {"source": "s"})], label="x", cluster=dask.address)
     assert each(round, [{"number": 1.6}] * 3, label="x", cluster=dask.address) == [2, 2, 2]
     assert each(round, [], label="x", cluster=dask.address) == []
+
+
+def lacks_memory(value, folder, times, kind):
+    """Return a value; of the third there is not enough memory so many times."""
+    if value == 2 and len(list(folder.iterdir())) < times:
+        (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        if kind == "cpu":
+            torch.empty(2**62, dtype=torch.uint8)
+        raise MemoryError if kind == "python" else torch.cuda.OutOfMemoryError("CUDA: too little")
+    return value
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "python"])
+def test_a_job_that_lacks_memory_is_made_again_elsewhere(dask, tmp_path, kind):
+    calls = [{"value": v, "folder": tmp_path, "times": 2, "kind": kind} for v in range(5)]
+    assert each(lacks_memory, calls, label="x", cluster=dask.address) == [0, 1, 2, 3, 4]
+    tried = {path.name.split("-")[0] for path in tmp_path.iterdir()}
+    assert tried == {str(worker.pid) for worker in dask.workers}
+
+
+def test_a_job_that_lacks_memory_everywhere_is_one_line(dask, tmp_path):
+    call = {"value": 2, "folder": tmp_path, "times": 99, "kind": "cuda"}
+    said = r"^cluster: call 1 of 1 has lacked memory 4 times, the last on tcp://\S+ \(CUDA: too"
+    with pytest.raises(ParameterError, match=said):
+        each(lacks_memory, [call], label="x", cluster=dask.address)
+    assert len(list(tmp_path.iterdir())) == remote.TRIES
 
 
 def test_networks_and_tensors_come_back(dask):
@@ -233,17 +260,18 @@ def test_workers_of_other_code_are_refused_by_name(own, tmp_path, environment, s
     (tmp_path / "none" / "lib").mkdir(parents=True)
     (tmp_path / "none" / "lib" / "__init__.py").write_text("raise ImportError('not here')")
     own.worker(PYTHONPATH=str(tmp_path / environment["PYTHONPATH"]))
-    with pytest.raises(ParameterError, match=rf"^cluster: the worker tcp://\S+ {said}"):
-        each(round, [{"number": 1.6}], label="x", cluster=own.address)
+    for use in (remote.check, lambda at: each(round, [{"number": 1.6}], label="x", cluster=at)):
+        with pytest.raises(ParameterError, match=rf"^cluster: the worker tcp://\S+ {said}"):
+            use(own.address)
 
 
 def test_what_differs_is_named():
-    ours = remote.about()
-    assert remote._difference(ours, dict(ours)) == ""
-    said = remote._difference(ours, ours | {"torch": "2.3.0"})
+    ours = workers.about()
+    assert workers.difference(ours, dict(ours)) == ""
+    said = workers.difference(ours, ours | {"torch": "2.3.0"})
     assert said == f"has torch 2.3.0, and this process {ours['torch']}; give both the same"
-    assert "has python 3.9" in remote._difference(ours, ours | {"python": "3.9"})
-    assert "has numpy None" in remote._difference(ours, {k: ours[k] for k in ours if k != "numpy"})
+    assert "has python 3.9" in workers.difference(ours, ours | {"python": "3.9"})
+    assert "has numpy None" in workers.difference(ours, {k: ours[k] for k in ours if k != "numpy"})
 
 
 @pytest.mark.long
@@ -261,6 +289,20 @@ def test_a_scheduler_that_does_not_answer_is_one_line_at_once(monkeypatch):
         with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
             each(round, [{"number": 1.6}], label="x", cluster=address)
         assert time.monotonic() - start < 30
+        with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
+            remote.check(address)
+
+
+def test_a_scheduler_without_workers_is_one_line_that_says_how_to_start_one(own, monkeypatch):
+    monkeypatch.setattr(remote, "SECONDS", 1)
+    said = f"^cluster: the scheduler {own.address} has no worker; start one with `dask worker tcp:"
+    with pytest.raises(ParameterError, match=said) as error:
+        remote.check(own.address)
+    assert len(str(error.value).splitlines()) == 1
+    own.scheduler.kill()
+    own.scheduler.wait()
+    with pytest.raises(ParameterError, match=r"^cluster: the scheduler tcp://\S+ has ended"):
+        remote.check(own.address)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +323,8 @@ def test_without_distributed_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ParameterError, match=r"^cluster: .*pip install -r requirements-cluster"):
         each(round, [{"number": 1.6}], label="x", cluster="tcp://127.0.0.1:10")
+    with pytest.raises(ParameterError, match=r"^cluster: .*pip install -r requirements-cluster"):
+        remote.check("tcp://127.0.0.1:10")
 
 
 @pytest.mark.long

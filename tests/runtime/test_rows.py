@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lib.attacks import L2
 from lib.runtime import keeping as kept_file
@@ -293,6 +295,37 @@ def test_a_row_that_was_taken_out_is_measured_again_with_its_call(tmp_path):
         assert len(calls_of(tmp_path)) == calls + 1
 
 
+def test_of_files_put_together_a_call_that_is_whole_in_one_counts(tmp_path, monkeypatch):
+    plain = collect(jobs(tmp_path, (1, 2)), label="x")
+    for day in ("first", "second"):
+        monkeypatch.setattr(rows, "_here", lambda device, day=day: {"day": day})
+        for value in (1, 2):
+            collect(jobs(tmp_path, (value,)), label="x", file=str(tmp_path / f"{day}.jsonl"))
+    one, two = ((tmp_path / f"{day}.jsonl").read_text() for day in ("first", "second"))
+    file, lines = tmp_path / "all.jsonl", two.splitlines(keepends=True)
+    for cut in (lines[0], "".join(lines[:3]), "".join(lines[2:3]), two[:-9], two[: len(two) // 3]):
+        for text in (one + cut, one[:-9] + "\n" + cut + "\n" + one, cut + "\n" + one, cut + one):
+            file.write_text(text)
+            assert len(rows.read(file)) == 4
+            before = len(calls_of(tmp_path))
+            found = collect(jobs(tmp_path, (1, 2)), label="x", file=str(rows.check(str(file))))
+            pd.testing.assert_frame_equal(found, plain, check_exact=True)
+            assert len(calls_of(tmp_path)) == before and file.read_text() == text
+
+
+def test_a_call_that_was_cut_twice_is_made_again(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    plain = collect(jobs(tmp_path, (1,)), label="x", file=str(file))
+    first, last = file.read_text().splitlines(keepends=True)
+    for text in (first * 2, first + last[:-9] + "\n" + first, last * 3):
+        file.write_text(text)
+        before = len(calls_of(tmp_path))
+        assert rows.read(file).empty
+        found = collect(jobs(tmp_path, (1,)), label="x", file=str(file))
+        pd.testing.assert_frame_equal(found, plain, check_exact=True)
+        assert len(calls_of(tmp_path)) == before + 1 and len(rows.read(file)) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -392,6 +425,10 @@ def test_the_code_is_that_of_the_functions_module_and_of_all_it_imports():
         "\x00\x01\n",
         "{not json}\n",
         "call code rows_of_call\n",
+        "null\n",
+        "[" * 5000,
+        '{"a": ' + "[" * 5000,
+        f'{{"a": {"1" * 5000}}}',
     ],
 )
 def test_a_file_of_something_else_is_left_alone(tmp_path, content):
@@ -437,3 +474,84 @@ def test_a_line_is_a_row_as_it_stands(tmp_path):
     first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
     assert first["value"] == 1 and first["rows_of_call"] == 2 and math.isnan(first["none"])
     assert first["code"] == __name__ and first["experiment"] == "ε"
+
+
+# Generated.
+
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.just("a\nb")
+)
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(["call", "code", "rows_of_call", "checksum", "value", "new"])
+PIECES = st.one_of(
+    st.binary(max_size=6),
+    st.sampled_from([b"\n", b"{", b'{"', b'"', b"}", b"[" * 2000, b"9" * 5000, b"\0", b"NaN"]),
+)
+
+
+@functools.cache
+def real_rows(folder):
+    """The lines of two calls of two rows, and of one of one."""
+    file = folder / "real.jsonl"
+    keeping = Keeping(file, 0, "a run", {"day": "first"})
+    for call, count in (("1", 2), ("2", 2), ("3", 1)):
+        keeping.keep((call, "c"), [{"value": n / 3, "text": f"{{{n}"} for n in range(count)])
+    return file.read_bytes().splitlines(keepends=True)
+
+
+def changed_rows(lines, data):
+    """Mix lines up: repeated, left out, cut short, with other values or bytes in them."""
+    content = b""
+    for line in data.draw(st.lists(st.sampled_from(lines), max_size=8)):
+        kind = data.draw(st.sampled_from(("whole", "whole", "cut", "value", "bytes")))
+        at = data.draw(st.integers(0, len(line)))
+        if kind == "cut":
+            line = line[:at]
+        elif kind == "value":
+            row = json.loads(line) | {data.draw(NAMES): data.draw(VALUES)}
+            line = json.dumps(row).encode() + b"\n"
+        elif kind == "bytes":
+            line = line[:at] + data.draw(PIECES) + line[at + data.draw(st.integers(0, 3)) :]
+        content += line
+    return content
+
+
+def rows_are_read_or_refused(folder, name, data):
+    """Whatever a file holds, it is read as rows that were measured, or refused in one line."""
+    lines, path = real_rows(folder), folder / name
+    of_any = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=6).map(b"".join))
+    content = changed_rows(lines, data) if data.draw(st.booleans()) else data.draw(of_any)
+    path.write_bytes(content)
+    for use in (rows.check, rows.read):
+        try:
+            found = use(str(path))
+        except ValueError as error:
+            assert str(path) in str(error) and len(str(error).splitlines()) == 1
+        else:
+            assert isinstance(found, Path | pd.DataFrame)
+    assert path.read_bytes() == content
+
+
+def examples(count):
+    return settings(
+        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+
+
+@examples(60)
+@given(data=st.data())
+def test_files_of_rows(tmp_path_factory, data):
+    rows_are_read_or_refused(tmp_path_factory.getbasetemp(), "some.jsonl", data)
+
+
+@pytest.mark.long
+@examples(8000)
+@given(data=st.data())
+def test_many_files_of_rows(tmp_path_factory, data):
+    rows_are_read_or_refused(tmp_path_factory.getbasetemp(), "many.jsonl", data)

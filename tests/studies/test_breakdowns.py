@@ -13,12 +13,26 @@ from lib.studies import breakdowns, claims
 # By size, target and resolution.
 
 
-def test_sizes_that_some_targets_lack_are_left_out():
-    rows = made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s)
+def test_sizes_that_a_single_target_has_are_left_out():
+    sizes = {"a": (100, 200, 400), "b": (100, 200), "c": (100,)}
+    rows = made(lambda t, s, n, i: {100: 1, 200: 2, 400: 9}[n] + s, sizes=sizes)
     found = breakdowns.along(rows, ROBUST, "n_train")
     assert list(found) == [100, 200] and all(type(n) is int for n in found)
     assert [e.mean for e in found.values()] == pytest.approx([2, 3])
-    assert {(e.targets, e.seeds) for e in found.values()} == {(2, 3)}
+    assert [(e.targets, e.seeds) for e in found.values()] == [(3, 3), (2, 3)]
+    alone = breakdowns.along(rows[rows["target"] == "a"], ROBUST, "n_train")
+    assert {(n, e.targets) for n, e in alone.items()} == {(100, 1), (200, 1), (400, 1)}
+
+
+def test_subsets_deviate_from_the_mean_of_their_seed():
+    rows = made(lambda t, s, n, i: 10 * s + (3 if i else 1) * (1 if t == "a" else 2))
+    variances = (2, 8)  # of 1 and 3, and of 2 and 6
+    assert breakdowns.of_subsets(rows, ROBUST) == pytest.approx(mean(variances) ** 0.5)
+
+
+def test_the_size_of_the_largest_lead():
+    rows = made(lambda t, s, n, i: n if t == "a" else -n, value="mean", seeds=(0,), subsets=1)
+    assert breakdowns.peaks(rows, ROBUST).to_dict() == {"a": 400, "b": 100}
 
 
 def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
@@ -30,8 +44,8 @@ def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
     assert len(found) == 5
     for row in found.itertuples():
         sign = 1 if row.target == "a" else -1
-        assert row.seeds == pytest.approx([sign * gain for gain in own.values()])
-        assert (row.mean, row.low, row.high) == pytest.approx(interval(row.seeds))
+        assert row.of_seeds == pytest.approx([sign * gain for gain in own.values()])
+        assert (row.mean, row.low, row.high) == pytest.approx(interval(row.of_seeds))
     plain = breakdowns.by_target(rows, ROBUST).set_index("target")["mean"]
     assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
 

@@ -305,6 +305,7 @@ def test_each_claim_is_judged_by_a_table_of_its_own(tmp_path):
     means = {(name, called): e.mean for name in controls for called, e in controls[name].items()}
     expected = {
         ("faster", "without the lead at the end"): 4, ("shape", str(MIXED_TEXTURES)): 11,
+        ("influence", "its heads on random labels"): 3 - 50,
     }  # fmt: skip
     assert means == pytest.approx(expected)
 

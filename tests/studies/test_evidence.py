@@ -498,7 +498,8 @@ def test_hidden_classes_can_be_read_and_judged(monkeypatch):
         measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
     )
     assert set(contrasts.effects("photographs", evidence.RESULTS)) == {"influence"}
-    assert list(contrasts.controls("photographs", evidence.RESULTS)["influence"]) == ["untrained"]
+    against = contrasts.controls("photographs", evidence.RESULTS)["influence"]
+    assert list(against) == ["untrained", "its heads on random labels"]
 
 
 def fits(monkeypatch, stop=None):
@@ -678,7 +679,7 @@ def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
     assert code == 0, error
     assert len(said.splitlines()) == 2
     heads, depths = (measured.evidence("tiny", n, evidence.RESULTS) for n in ("heads", "depths"))
-    assert measured.worlds(evidence.RESULTS) == ["photographs", "microcosm", "tiny"]
+    assert measured.worlds(evidence.RESULTS) == ["photographs", "microcosm", "resnet18", "tiny"]
     for name, rows in (("heads", heads), ("depths", depths)):
         assert not faults(rows, name, ROBUST)
         assert set(rows["target"]) == {"CIFAR-10", "MNIST"}
@@ -703,6 +704,14 @@ def change(**changes):
         (change(sizes=(31,)), "faces has 30 training images, and the sizes asked for are 31"),
         (change(measure=["heads", "depths"], depth_sizes=(50,)), "digits has 45 training images"),
         (change(measure=["heads", "depths"], depths=(0, 7)), "7"),
+        (
+            change(
+                measure=["depths"],
+                depth_sources=["natural", "l2 3"],
+                sources={"source_data": "microcosm", "l2": [0.25], "linf": []},
+            ),
+            "depth_sources has 'l2 3'; the sources are natural, l2 0.25, .*mixed textures, untra",
+        ),
         (change(measure=["heads", "hidden"]), "influence is asked of cifar10"),
         (change(measure=["heads", "stylised"]), "stylised is asked of cifar10, clothing"),
     ],

@@ -209,6 +209,7 @@ def test_beside_checkpoints_the_microcosm_stands_for_photographs(photographs, tm
         (["natural", "l2 3", "l2 3"], "the checkpoints are 1 natural, 2 l2 3; allowed are as many"),
         (["natural", "natural"], "the checkpoints are 2 natural; allowed"),
         (["l2 1", "l2 3"], "the checkpoints are 1 l2 1, 1 l2 3; allowed"),
+        (["natural", "l2 3", "l2 3.0000001"], "both shown as ℓ2 3; give only one"),
     ],
 )
 def test_checkpoints_that_are_no_ladder(tmp_path, sets, names, said):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.networks import small_network
+from lib.runtime import remote
 from lib.runtime.rules import ParameterError
 from lib.studies import parameters
 from lib.studies.parameters import TABLE, check
@@ -87,7 +88,8 @@ def kernel(**values):
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in GOOD.items() for v in vs])
-def test_a_value_that_is_allowed_is_returned(name, value):
+def test_a_value_that_is_allowed_is_returned(name, value, monkeypatch):
+    monkeypatch.setattr(remote, "check", lambda address: None)  # every scheduler answers
     assert check(kernel(**{name: value})) == {name: value}
 
 
@@ -104,6 +106,22 @@ def test_rows_are_kept_in_a_file_of_rows_alone(tmp_path):
     file.write_text("notes of mine\n")
     with pytest.raises(ParameterError, match=r"rows_file: .* holds no rows of this book"):
         check(kernel(rows_file=str(file)))
+
+
+def test_a_cluster_is_asked_when_it_is_named_and_then_alone(monkeypatch):
+    asked = []
+
+    def no_worker(address):
+        asked.append(address)
+        raise ParameterError(f"cluster: the scheduler {address} has no worker")
+
+    monkeypatch.setattr(remote, "check", no_worker)
+    check(kernel(cluster=""))
+    with pytest.raises(ParameterError, match=r"^cluster: 'here' is no address"):
+        check(kernel(cluster="here"))
+    with pytest.raises(ParameterError, match=r"^cluster: the scheduler tcp://x:1 has no worker$"):
+        check(kernel(cluster="tcp://x:1"))
+    assert asked == ["tcp://x:1"]
 
 
 def test_sources_that_figures_would_call_the_same_are_refused():

@@ -1,6 +1,9 @@
 """Protocols of studies, as they are written and as they are not."""
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lib.studies import claims, protocols
 from lib.studies.measurements import MEASUREMENTS
@@ -11,6 +14,7 @@ targets: [mnist]
 measure: [heads]
 sizes: [10]
 """
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
 
 @pytest.fixture
@@ -76,7 +80,17 @@ def test_what_the_sources_of_a_protocol_learn():
         ("[heads]", "has no keys"),
         ("sources: [", "is no YAML"),
         (b"\xff\xfe\x00", "is no YAML"),
-        ("[" * 5000, "is no YAML"),
+        ("[" * 5000, "is no YAML .*: it is nested more than 4 levels deep"),
+        (WHOLE + "depths: [[[[0]]]]", "it is nested more than 4 levels deep"),
+        (WHOLE + LAUGHS, r"is no YAML .*: \*a0 is an alias; write out what it stands for"),
+        ("a: &a\n  b: *a", r"\*a is an alias"),
+        (WHOLE + "<<: {sizes: [20]}", "a protocol has no '<<'; allowed are sources"),
+        (WHOLE + "depths: !!timestamp x", "is no YAML of a protocol: .*groupdict"),
+        (WHOLE + "depths: !!bool x", "is no YAML of a protocol: 'x'"),
+        (WHOLE + "depths: !!int x", "is no YAML of a protocol: invalid literal for int"),
+        (WHOLE + f"depths: !!float {'1:' * 200}1.5", "too large to convert"),
+        (WHOLE + "depths: [1:30]", r"depths\[0\] must be a whole number"),
+        (WHOLE + "depths: [2024-01-02]", r"depths\[0\] must be a whole number"),
         ("targets: [a]\nmeasure: [heads]", "the protocol lacks sources"),
         (WHOLE + "size: [10]", "a protocol has no 'size'; allowed are sources, targets"),
         (WHOLE.replace("[10]", "10"), "sizes must be a list of whole numbers"),
@@ -96,7 +110,6 @@ def test_what_the_sources_of_a_protocol_learn():
         (WHOLE.replace("sizes: [10]", ""), "the protocol measures heads and lacks sizes"),
         (WHOLE.replace("[heads]", "[heads, depths]"), "measures depths and lacks depths, depth_si"),
         (WHOLE + "depth_sources: [l3 0.5]\n", "constraint is 'l3 0.5'; allowed are natural"),
-        (WHOLE + "depth_sources: [natural, l2 3]", "has 'l2 3'; the sources are natural, l2 0.25"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write, text, said):
@@ -109,3 +122,82 @@ def test_a_protocol_that_is_not_there_is_named():
     said = "there is no protocol 'resnet'; allowed are microcosm, photographs, resnet18, and a YAML"
     with pytest.raises(ValueError, match=said):
         protocols.read("resnet")
+
+
+# Generated.
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 3),
+    st.integers(),
+    st.floats(),
+    st.dates(),
+    st.binary(max_size=3),
+    st.text(max_size=6),
+    st.sampled_from(
+        ["natural", "l2 0.25", "l2 1e999", "all", "heads", "mnist", "microcosm", "photographs",
+         "resnet18", "crops", "1:30", "<<", "a\nb", "\0"]
+    ),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(sorted({*protocols.RULES, *protocols.SOURCES, *protocols.RECIPE, "a", "<<"}))
+TYPES = ["!!int ", "!!float ", "!!bool ", "!!timestamp ", "!!binary ", "!!set ", "!!omap ", "!!x "]
+PIECES = st.one_of(
+    st.text(st.sampled_from("aeinotx019-+.:[]{}&*!|>'\"#%@,? \n\té\0<"), max_size=8),
+    st.sampled_from([*TYPES, "&a ", "*a", "<<: ", "[" * 500, "1:" * 200, "---\n", "? "]),
+)
+
+
+def changed_values(data):
+    """A whole protocol with other values in one place or two, as YAML."""
+    given = yaml.safe_load(WHOLE)
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.sampled_from([given, given.get("sources"), {}]))
+        if isinstance(place, dict):
+            place[data.draw(KEYS)] = data.draw(VALUES)
+    return yaml.safe_dump(given, allow_unicode=data.draw(st.booleans()))
+
+
+def changed_text(data):
+    """A whole protocol with other text in one place or two."""
+    text = WHOLE
+    for _ in range(data.draw(st.integers(1, 2))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(PIECES) + text[at + data.draw(st.integers(0, 4)) :]
+    return text
+
+
+def a_protocol_is_read_or_refused(path, data):
+    """Hold a file against what a protocol may be: it is one, or refused in one line."""
+    changed = data.draw(st.sampled_from([changed_values, changed_text]))
+    path.write_bytes(changed(data).encode("utf-8", "surrogatepass"))
+    try:
+        assert isinstance(protocols.read(str(path)), protocols.Protocol)
+    except (ValueError, OSError) as error:
+        assert len(str(error).splitlines()) == 1
+
+
+def examples(count):
+    return settings(
+        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+
+
+@examples(60)
+@given(data=st.data())
+def test_files_of_protocols(tmp_path_factory, data):
+    a_protocol_is_read_or_refused(tmp_path_factory.getbasetemp() / "some.yaml", data)
+
+
+@pytest.mark.long
+@examples(8000)
+@given(data=st.data())
+def test_many_files_of_protocols(tmp_path_factory, data):
+    a_protocol_is_read_or_refused(tmp_path_factory.getbasetemp() / "many.yaml", data)
