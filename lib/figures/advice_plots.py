@@ -91,7 +91,10 @@ def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
     scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
     for gap in scratch.itertuples():
         lead = Estimate.of((gap.mean, gap.low, gap.high), "points")
-        said += f" From {plan_in_words(gap.plan)} it is {lead}: {lead.verdict}."
+        said += (
+            f" From {plan_in_words(gap.plan)} it is {lead:short} points, an interval that holds "
+            f"together with those of the others: {lead.verdict}."
+        )
     return said
 
 

@@ -122,7 +122,9 @@ def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     parts = list(gains.groupby("target", sort=False))
     fig, axes = panels(1 + len(parts), columns=2, width=4.4)
     against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
-    span = 100 * gains["low"].min() - 1, 100 * gains["high"].max() + 1
+    ends = [*gains["low"], *gains["high"]]
+    ends += [value for values in gains.get("of_seeds", ()) for value in values]
+    span = 100 * min(ends) - 1, 100 * max(ends) + 1
     for ax, (target, part) in zip(axes[1:], parts, strict=True):
         against_amplitude(part, ax, zero=True)
         ax.set(title=one_line(target), ylabel="gain over natural, points", ylim=span)

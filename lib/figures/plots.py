@@ -84,20 +84,37 @@ def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
 
 
 def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
-    """Split a frame by constraint, in order: (constraint, its rows, its look with a label)."""
-    among = sorted(set(frame["constraint"]))
-    parts = [frame[[value == c for value in frame["constraint"]]] for c in among]
-    # A legend leaves out what begins with _; before it stands a space of no width.
-    labels = [re.sub("^_", "\u200b_", one_line(c, 60)) for c in among]
-    styles = [look(c, among) | {"label": label} for c, label in zip(among, labels, strict=True)]
-    return list(zip(among, parts, styles, strict=True))
+    """Split a frame by constraint, in order: (constraint, its rows, its look with a label).
+
+    A look is one among all constraints of the figure, which `each_panel` notes in `frame.attrs`.
+    "photographs ℓ2 0.25" looks, and has its place, as ℓ2 0.25 where the figure does not have both.
+    """
+    kinds = {c: _kind(c) for c in {*frame["constraint"], *frame.attrs.get("among", ())}}
+    if len(set(kinds.values())) < len(kinds):
+        kinds = {c: c for c in kinds}
+    found = []
+    for c in sorted(set(frame["constraint"]), key=lambda c: kinds[c]):
+        # A legend leaves out what begins with _; before it stands a space of no width.
+        style = look(kinds[c], list(kinds.values()))
+        style = style | {"label": re.sub("^_", "\u200b_", one_line(c, 60))}
+        found.append((c, frame[[value == c for value in frame["constraint"]]], style))
+    return found
+
+
+def _kind(constraint):
+    """Return the constraint under which a source that comes with the book was trained."""
+    _, prefix, rest = constraint.name.partition("photographs ")
+    try:
+        return Constraint.parse(rest) if prefix else constraint
+    except ValueError:
+        return constraint
 
 
 def bands(frame: pd.DataFrame, ax: Axes, *, x: str) -> Axes:
     """Draw the mean of each constraint against x in percent, with its interval as a band.
 
     frame: one row per constraint and x, columns constraint, x, and the shares mean, low, high; of
-    FEW seeds and fewer each is a dot, where there is the column of_seeds.
+    fewer than FEW seeds each is a dot, where there is the column of_seeds.
     """
     for _, part, style in lines(frame):
         part = part.sort_values(x)
@@ -130,7 +147,8 @@ def _seeds(part, where, ax, scale, *, across=False, color=None):
     for place, values in zip(where, part.get("of_seeds", ()), strict=False):
         if 1 < len(values) < FEW:
             along = [place] * len(values), scale * np.array(values)
-            ax.plot(*along[:: -1 if across else 1], ".", color=color, alpha=0.35, ms=4, mew=0)
+            dots = {"color": color, "alpha": 0.65, "ms": 5, "mec": "white", "mew": 0.3, "zorder": 3}
+            ax.plot(*along[:: -1 if across else 1], ".", **dots)
 
 
 def against_n(frame: pd.DataFrame, ax: Axes) -> Axes:
@@ -234,8 +252,10 @@ def each_panel(
     draw: draws the rows of a panel, draw(rows, ax). columns, size: as in `panels`.
     """
     parts = list(frame.groupby(column, sort=False))
+    among = tuple(set(frame.get("constraint", ())))
     fig, axes = panels(len(parts), columns=columns, **size)
     for place, (name, part) in enumerate(parts):
+        part.attrs["among"] = among
         draw(part, axes[place])
         number = isinstance(name, numbers.Number)  # which alone would say nothing
         title = f"{NAMES.get(column, column)} = {name:,}" if number else name

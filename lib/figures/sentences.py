@@ -101,10 +101,10 @@ def say_differences(
     over: what they are means of. of: the one source that is compared, or "" where the list names
     them.
     """
-    whose = f" of {of}" if of else ""
+    whose = f"{of} over" if of else "Over"
     say(
-        f"Difference{whose} to the natural source in points, mean over the {over}, with its 95 % "
-        f"interval:\n\n{differences(found, by, words)}"
+        f"{whose} the natural source, in points, mean over the {over}, with 95 % intervals:\n\n"
+        f"{differences(found, by, words)}"
     )
 
 

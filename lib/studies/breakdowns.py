@@ -44,7 +44,7 @@ def peaks(rows: pd.DataFrame, first: Constraint) -> pd.Series:
 def of_subsets(rows: pd.DataFrame, first: Constraint) -> float:
     """Return the standard deviation of robust − natural over the subsets of one seed, in points.
 
-    Mean over the sizes; the variances are averaged over targets and seeds.
+    Mean over the sizes; the variances are averaged over targets and seeds. NaN of single subsets.
     """
     pairs = gap(rows, "clean_accuracy", first)
     means = pairs.groupby([*CELL, "subset_seed"])["gap"].mean()
@@ -123,10 +123,13 @@ def resolution(rows: pd.DataFrame, first: Constraint, second: Constraint = NATUR
     return effect(_by_halving(rows, first, second), "slope")
 
 
-def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> dict[str, float]:
-    """Return `resolution`, against natural, of each target, mean over the seeds."""
-    found = _by_halving(rows, first, NATURAL).groupby("target", sort=False)["slope"].mean()
-    return {str(target): float(value) for target, value in found.items()}
+def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
+    """Return `resolution`, against natural, by target: mean, low and high (95 %, over seeds)."""
+    found = []
+    for target, part in _by_halving(rows, first, NATURAL).groupby("target", sort=False):
+        over_seeds = effect(part, "slope")
+        found.append((target, over_seeds.mean, *over_seeds.interval()))
+    return pd.DataFrame(found, columns=["target", "mean", "low", "high"])
 
 
 def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lib import stats
 from lib.attacks import L2
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import Constraint
 from lib.images import Images
 from lib.robustness import accuracy, robust_accuracy
 
@@ -40,20 +40,6 @@ def area(curves: pd.DataFrame) -> pd.DataFrame:
     ended = curves.groupby(model).tail(1)
     means = curves.groupby(model)["clean_accuracy"].mean()
     return ended.assign(area=means.to_numpy()).reset_index(drop=True)
-
-
-def first_reached(curves: pd.DataFrame, name: Constraint) -> pd.Series:
-    """Return for each pair the first epoch after which a source is where the natural one ends.
-
-    curves: as in `head_start`. name: what the source was trained under.
-
-    Returns the epochs by source_seed and subset_seed, NaN where none recorded is such a one.
-    """
-    ended = curves[(curves["constraint"] == NATURAL) & (curves["epoch"] == curves["epoch"].max())]
-    goal = ended.set_index(PAIR)["clean_accuracy"]
-    mine = curves[curves["constraint"] == name].join(goal.rename("goal"), on=PAIR)
-    reached = mine[mine["clean_accuracy"] >= mine["goal"]].groupby(PAIR)["epoch"].min()
-    return reached.reindex(goal.index)
 
 
 def attacks(images: Images, l2: Sequence[float], *, steps: int) -> dict[str, Callable]:

@@ -246,7 +246,7 @@ TABLE = {
         ("judges", integer(1, 100), "networks that judge, for each cue"),
         # Advice.
         ("n_labelled", integer(0, MANY), "labelled images that are used, at most; 0 is all"),
-        ("sources", _sources, "checkpoints besides, with commas between: name, ARCH:PATH"),
+        ("sources", _sources, "networks to start from, with commas between: name, ARCH:PATH"),
         ("with_ladder", flag, "whether the ladder's sources are asked as well"),
         ("rounds", integer(1, 1000), "divisions of the images into four parts"),
         ("unfrozen_images", integer(1, 10**9), "images a training of blocks sees, or 20 passes"),

@@ -148,7 +148,8 @@ def test_a_plan_is_taken_with_what_is_as_good_and_with_what_random_weights_are_w
         "Take ℓ2 0.5 with everything trained: of 4 plans it has the highest mean; no difference "
         "can be told from natural with the head alone trained and ℓ2 0.1 with the head and the "
         "last 2 blocks trained. From random weights (from scratch) with everything trained it is "
-        "+10.0 points (95 % interval +5.0 to +15.0): ahead."
+        "+10.0 [+5.0, +15.0] points, an interval that holds together with those of the others: "
+        "ahead."
     )
     assert "trained, ℓ2 0.1 with the head and the last 2 blocks trained and 1 more. From" in (
         advice_plots.what_to_take(*plans(0.01, 0.02, 0.03))

@@ -128,9 +128,9 @@ def test_what_differences_are_is_said_above_them(displayed):
     sentences.say_differences(GAP, "target", "radii", ("higher", "lower"))
     sentences.say_differences(GAP, "target", of=ROBUST)
     text, of_one = displayed
-    assert text.startswith("Difference to the natural source in points, mean over the radii, with")
+    assert text.startswith("Over the natural source, in points, mean over the radii, with 95 %")
     assert of_one.startswith(
-        "Difference of ℓ2 0.25 to the natural source in points, mean over the "
+        "ℓ2 0.25 over the natural source, in points, mean over the sizes, with"
     )
     assert text.endswith(f":\n\n{sentences.differences(GAP, 'target', ('higher', 'lower'))}")
 

@@ -153,11 +153,11 @@ def lacks_memory(value, folder, times, kind):
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda", "python"])
-def test_a_job_that_lacks_memory_is_made_again_elsewhere(dask, tmp_path, kind):
+def test_a_job_that_lacks_memory_is_made_again(dask, tmp_path, kind):
     calls = [{"value": v, "folder": tmp_path, "times": 2, "kind": kind} for v in range(5)]
     assert each(lacks_memory, calls, label="x", cluster=dask.address) == [0, 1, 2, 3, 4]
-    tried = {path.name.split("-")[0] for path in tmp_path.iterdir()}
-    assert tried == {str(worker.pid) for worker in dask.workers}
+    tried = [path.name.split("-")[0] for path in tmp_path.iterdir()]
+    assert len(tried) == 2 and set(tried) <= {str(worker.pid) for worker in dask.workers}
 
 
 def test_a_job_that_lacks_memory_everywhere_is_one_line(dask, tmp_path):

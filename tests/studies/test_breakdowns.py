@@ -79,7 +79,9 @@ def test_resolution_is_the_change_by_halving():
         for h in (0, 1, 2)
     )
     assert breakdowns.resolution(rows, ROBUST).mean == pytest.approx(2)
-    assert breakdowns.resolution_by_target(rows, ROBUST) == pytest.approx(slopes)
+    found = breakdowns.resolution_by_target(rows, ROBUST).set_index("target")
+    assert found["mean"].to_dict() == pytest.approx(slopes)
+    assert (found["low"] <= found["mean"]).all() and (found["mean"] <= found["high"]).all()
 
 
 def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():

@@ -49,13 +49,6 @@ def test_the_area_is_the_mean_over_the_epochs_of_each_model():
     assert fine_tuned.area(rows.iloc[[0, 3]])["area"].tolist() == [0.1, 0.5]  # of one epoch
 
 
-def test_the_first_epoch_is_named_and_a_pair_that_never_reaches_has_none():
-    curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.5, 0.6, 0.7], [0.1, 0.2, 0.4]])
-    reached = fine_tuned.first_reached(curves.sample(frac=1, random_state=0), ROBUST)
-    assert reached[0, 1] == 5 and np.isnan(reached[1, 11]) and len(reached) == 2
-    assert (fine_tuned.first_reached(curves, NATURAL) == 9).all()
-
-
 def test_networks_are_measured_without_attack_and_in_each_ball():
     images = microcosm.draw(20, 0)
     network = small_network("small_resnet", len(images.classes)).eval()
