@@ -14,7 +14,7 @@ from torch import Tensor
 from lib.constraint import FROM_SCRATCH, Constraint
 from lib.figures.estimates import Estimate, percent, points, row
 from lib.figures.names import in_one_line, literal, one_line
-from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, look, whiskers
+from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, lines, whiskers
 from lib.figures.sentences import depth_in_words, listing
 from lib.images import Images
 
@@ -104,10 +104,11 @@ def behind(best: Constraint, ahead: pd.DataFrame, ax: Axes) -> Axes:
     best, ahead: as `lib.advisor.advice.leads` returns them, of constraints. Whiskers that reach
     zero are of sources that cannot be told from the best.
     """
-    names = list(ahead["constraint"])
-    for place, name in enumerate(names):
-        style = look(name, [best, *names]) | {"linestyle": "none"}
-        whiskers(ahead.iloc[[place]], [place], ax, scale=-100, across=True, capsize=3, **style)
+    names, frame = list(ahead["constraint"]), ahead.copy()
+    frame.attrs["among"] = (best,)
+    for name, part, style in lines(frame):
+        style = style | {"linestyle": "none", "capsize": 3}
+        whiskers(part, [names.index(name)], ax, scale=-100, across=True, **style)
     ax.axvline(0, color=DARK, lw=1, ls="--")
     ax.set_yticks(range(len(names)), [one_line(name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="accuracy − that of the best, points")

@@ -253,3 +253,42 @@ def test_style(as_it_was, monkeypatch):
     assert quoted == {"device": "cpu"}
     # JupyterLab takes what stands between dollars for a formula, in tables too.
     assert "tex2jax_ignore" in pd.DataFrame({"a": ["$x$"]}).to_html()
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(1, 0), (2, 2), (9, 9), (10, 0)])
+def test_few_seeds_are_dots_on_whiskers_and_in_bands(count, drawn):
+    seeds = tuple(np.linspace(0.2, 0.8, count))
+    part = frame(values=[20, 40], among=[STRONG])
+    part["of_seeds"] = [seeds] * len(part)
+    for draw, across in ((plots.whiskers, False), (plots.whiskers, True), (plots.bands, False)):
+        _, ax = plt.subplots()
+        if draw is plots.bands:
+            draw(part, ax, x="n_train")
+        else:
+            draw(part, part["n_train"], ax, across=across, color="red")
+        dots = [line.get_xydata() for line in ax.lines if line.get_marker() == "."]
+        assert len(dots) == (2 if drawn else 0)
+        for place, points in zip((20, 40), dots, strict=False):
+            where, values = points.T[::-1] if across else points.T
+            assert set(where) == {place} and values == pytest.approx(100 * np.array(seeds))
+
+
+def test_a_source_looks_the_same_in_every_panel_whichever_others_it_has():
+    every = frame().assign(panel="all")
+    few = frame(among=[NATURAL, LADDER[1]]).assign(panel="few")
+    _, axes = plots.each_panel(pd.concat([every, few]), "panel", plots.against_n)
+    colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in axes]
+    assert set(colours[1]) < set(colours[0])
+    assert all(colours[0][name] == colour for name, colour in colours[1].items())
+
+
+def test_what_comes_with_the_book_looks_as_the_source_it_is_called_after():
+    called = [Constraint(f"photographs {name}") for name in ("ℓ2 0.5", "natural", "nothing")]
+    found = plots.lines(pd.DataFrame({"constraint": called}))
+    assert [name for name, _, _ in found] == [called[1], called[0], called[2]]
+    alone = {name: style for name, _, style in plots.lines(frame(among=[NATURAL, STRONG]))}
+    for (_, _, style), name in zip(found, (NATURAL, Constraint("l2", 0.5)), strict=False):
+        assert style["marker"] == plots.look(name, [name])["marker"]
+    assert found[0][2]["color"] == alone[NATURAL]["color"]
+    both = plots.lines(pd.DataFrame({"constraint": [called[0], Constraint("l2", 0.5)]}))
+    assert len({str(style["marker"]) for _, _, style in both}) == 2  # beside the ladder's own

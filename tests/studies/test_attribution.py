@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from lib import datasets, freezing, softmax_head
 from lib.constraint import NATURAL, UNTRAINED
-from lib.images import choose
+from lib.images import Images, choose
 from lib.influence import head_influence, self_influence
 from lib.studies import By, Ladder, attribution, matching, tuned_heads
 from lib.training import pixels
@@ -45,6 +45,14 @@ def test_it_looks_into_the_networks_that_transfer_tunes(natural, digits, unfroze
             assert torch.equal(seen.y, images.y)
         right = (one.test.probs.argmax(1) == one.test.y).double().mean()
         assert float(right) == pytest.approx(accuracy, abs=0.021)
+
+
+@pytest.mark.parametrize(("n", "said"), [(4, "4 training images; allowed are 5"), (3, "n is 3")])
+def test_of_too_few_images_none_can_be_the_most_influential(n, said):
+    images = Images(torch.zeros(8, 3, 4, 4, dtype=torch.uint8), torch.arange(8) % 4, tuple("abcd"))
+    attribution.check_size(images, 5)
+    with pytest.raises(ValueError, match=said):
+        attribution.check_size(images, n)
 
 
 def test_to_the_optimum(natural, digits):
