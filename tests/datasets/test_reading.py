@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from generated import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from reading_sets import noise
@@ -380,13 +381,6 @@ def test_whatever_pillow_writes_is_read(tmp_path, suffix, name):
     else:
         pytest.skip(f"{name} needs something else to write")
     assert suffix in reading.suffixes() and read_image(path, 16).shape == (3, 16, 16)
-
-
-def examples(count):
-    """That many in the long tests, few in the quick ones."""
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
 
 
 CHANGES = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8)

@@ -1,6 +1,7 @@
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from generated import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -128,12 +129,6 @@ def a_mapping_is_read_or_refused(path, content):
     else:
         assert found.dtype == torch.int64 and len(found) == len(SOURCE_CLASSES)
         assert set(found.tolist()) - {-1} == {0, 1}
-
-
-def examples(count):
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
 
 
 @examples(60)

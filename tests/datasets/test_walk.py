@@ -2,7 +2,8 @@ import os
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from generated import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from reading_sets import noise
 
@@ -149,12 +150,6 @@ def trees_are_walked_as_in_a_plain_recursion(root, data):
     found = [os.path.realpath(file.path) for file in files_below(root, left)]
     assert set(found) == {str(path) for path in plainly(root, set(root.parents))}
     assert all("\n" not in note for note in left.notes())
-
-
-def examples(count):
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
 
 
 @examples(40)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from generated import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.attacks import L2
@@ -536,12 +537,6 @@ def rows_are_read_or_refused(folder, name, data):
         else:
             assert isinstance(found, Path | pd.DataFrame)
     assert path.read_bytes() == content
-
-
-def examples(count):
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
 
 
 @examples(60)

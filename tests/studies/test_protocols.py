@@ -2,7 +2,8 @@
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from generated import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.studies import claims, protocols
@@ -182,12 +183,6 @@ def a_protocol_is_read_or_refused(path, data):
         assert isinstance(protocols.read(str(path)), protocols.Protocol)
     except (ValueError, OSError) as error:
         assert len(str(error).splitlines()) == 1
-
-
-def examples(count):
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
 
 
 @examples(60)
