@@ -163,7 +163,7 @@ def fine_detail(images: Images, finest: float = 0.2) -> float:
     images. finest: in cycles a pixel, 0 to 0.7.
     """
     x = sample(images, min(LOOKED_AT, len(images)), seed=0).x
-    power = torch.fft.fft2(x.float()).abs().square().mean((0, 1))
+    power = sum(torch.fft.fft2(some.float()).abs().square().sum((0, 1)) for some in x.split(32))
     power[0, 0] = 0
     height, width = (torch.fft.fftfreq(side) for side in power.shape)
     fine = power[torch.hypot(height[:, None], width) > finest]

@@ -105,9 +105,9 @@ def paired(
 
     A pair shares all that is drawn: target, size, source seed and subset. rows: one row per model,
     with the columns `compared`, `seed`, those of `by` and `over` and, where there are several
-    subsets of a seed, subset_seed. over: columns whose cells share networks and images, as sizes
-    do: they are one experiment, and their differences are averaged within each seed. reference: one
-    of the values of the column `compared`. limits: of the differences, as in `interval`.
+    subsets of a seed, subset_seed. over: columns whose cells share networks, as sizes do: they are
+    one experiment, and their differences are averaged within each seed. reference: one of the
+    values of the column `compared`. limits: of the differences, as in `interval`.
 
     Returns the columns `by` and `compared`, and of the differences what `summary` does, in the
     order in which the combinations first occur. Raises ValueError where a row has no partner in the

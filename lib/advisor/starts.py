@@ -79,6 +79,11 @@ def load(
     return starts
 
 
+def are_trained(names: Iterable[str]) -> bool:
+    """Tell whether a source among names is of the ladder, which is trained or random weights."""
+    return any(_constraint(name) for name in names)
+
+
 def ladder(starts: Iterable[Start], *, source_seed: int = 0, cluster: str = "") -> Ladder:
     """Return starts as a Ladder, all of one seed, in their order.
 

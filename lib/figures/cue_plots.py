@@ -124,7 +124,7 @@ def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
     ends = [*gains["low"], *gains["high"]]
     ends += [value for values in gains.get("of_seeds", ()) for value in values]
-    span = 100 * min(ends) - 1, 100 * max(ends) + 1
+    span = 100 * np.nanmin(ends) - 1, 100 * np.nanmax(ends) + 1
     for ax, (target, part) in zip(axes[1:], parts, strict=True):
         against_amplitude(part, ax, zero=True)
         ax.set(title=one_line(target), ylabel="gain over natural, points", ylim=span)

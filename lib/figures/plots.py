@@ -103,9 +103,9 @@ def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
 
 def _kind(constraint):
     """Return the constraint under which a source that comes with the book was trained."""
-    _, prefix, rest = constraint.name.partition("photographs ")
+    rest = constraint.name.removeprefix("photographs ")
     try:
-        return Constraint.parse(rest) if prefix else constraint
+        return Constraint.parse(rest) if rest != constraint.name else constraint
     except ValueError:
         return constraint
 

@@ -1,5 +1,6 @@
 """A file of rows: appended to call by call, by several processes at once, and read whole."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -124,10 +125,21 @@ def _rows(text):
         except json.JSONDecodeError:
             if not '{"'.startswith(line[:2]):
                 yield None
-            elif (behind := line.rfind('{"')) > 0:
-                yield from _rows(line[behind:])
+            yield from _behind(line)
         except (ValueError, RecursionError):  # of many digits, or brackets
             yield None
+
+
+def _behind(line):
+    """Yield the row that stands behind one that was cut short, which may hold what is no row."""
+    start = line.find('{"', 1)
+    while start > 0:
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line[start:])
+            if isinstance(row, dict) and set(OF_A_CALL) <= set(row):
+                yield row
+                return
+        start = line.find('{"', start + 1)
 
 
 def _whole(rows):

@@ -50,7 +50,7 @@ def run(
     Raises as the function does, and ParameterError, in one line: where distributed is not
     installed, the scheduler does not answer or ends, a worker has other code or versions or several
     threads, or a job ends one worker after another, or lacks memory on each. The jobs of a worker
-    that ends are made again, as are those that lack memory, on another where one is free.
+    that ends are made again, as are those that lack memory, elsewhere where Dask sees fit.
     """
     with _connection(address) as cluster:
         cluster.check()

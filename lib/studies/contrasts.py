@@ -137,7 +137,7 @@ def beyond_labels(rows: pd.DataFrame, first: Constraint, second: Constraint) -> 
     keys = [column for column in DRAWN if column in rows and column != "labels"]
     mine = rows[rows["constraint"] == first].set_index(keys)
     sides = [mine.loc[mine["labels"] == labels, "match"] for labels in ("true", "random")]
-    return effect((100 * (sides[0] - sides[1])).rename("gap").reset_index(), "gap")
+    return effect((100 * (sides[0] - sides[1])).dropna().rename("gap").reset_index(), "gap")
 
 
 class Contrast(NamedTuple):
@@ -211,6 +211,8 @@ def controls(world: str, folder: str | Path = RESULTS) -> dict[str, dict[str, Ef
         if rows is None or robust(world) not in set(rows["constraint"]):
             continue
         for function, kind, called in several:
+            if function is beyond_labels and "random" not in set(rows["labels"]):
+                continue
             for reference in of_kind(rows, kind):
                 measured = function(rows, robust(world), reference)
                 found.setdefault(name, {})[called or str(reference)] = measured

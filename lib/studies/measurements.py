@@ -204,10 +204,12 @@ def influence(study: Study) -> pd.DataFrame:
 
 def _check_sources(protocol):
     """Raise ValueError where blocks are to be trained of a source that there will not be."""
-    there = protocol.kinds if protocol.depth_sources else []
+    if not protocol.depth_sources:
+        return
+    kinds = protocol.kinds
     for text in protocol.depth_sources:
-        if Constraint.parse(text) not in there:
-            listed = ", ".join(kind.text for kind in there)
+        if Constraint.parse(text) not in kinds:
+            listed = ", ".join(kind.text for kind in kinds)
             raise ValueError(f"depth_sources has {text!r}; the sources are {listed}")
 
 

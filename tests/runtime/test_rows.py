@@ -314,6 +314,17 @@ def test_of_files_put_together_a_call_that_is_whole_in_one_counts(tmp_path, monk
             assert len(calls_of(tmp_path)) == before and file.read_text() == text
 
 
+def test_a_line_that_is_cut_anywhere_hides_no_row_behind_it(tmp_path):
+    """Rows may hold mappings, whose end is the end of no row."""
+    lines = b"".join(real_rows(tmp_path)).decode().splitlines(keepends=True)
+    file = tmp_path / "all.jsonl"
+    for at in range(2, len(lines[0])):
+        file.write_text(lines[0][:at] + "".join(lines))
+        assert len(rows.read(file)) == 5, at
+        file.write_text(lines[0][:at] + "\n" + "".join(lines))
+        assert len(rows.read(file)) == 5, at
+
+
 def test_a_call_that_was_cut_twice_is_made_again(tmp_path):
     file = tmp_path / "rows.jsonl"
     plain = collect(jobs(tmp_path, (1,)), label="x", file=str(file))
@@ -502,7 +513,8 @@ def real_rows(folder):
     file = folder / "real.jsonl"
     keeping = Keeping(file, 0, "a run", {"day": "first"})
     for call, count in (("1", 2), ("2", 2), ("3", 1)):
-        keeping.keep((call, "c"), [{"value": n / 3, "text": f"{{{n}"} for n in range(count)])
+        some = [{"value": n / 3, "text": f"{{{n}", "within": {"a": n}} for n in range(count)]
+        keeping.keep((call, "c"), some)
     return file.read_bytes().splitlines(keepends=True)
 
 
