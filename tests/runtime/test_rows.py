@@ -120,7 +120,7 @@ def test_every_row_says_what_it_was_measured_on(tmp_path):
 def test_after_a_kill_the_rows_of_finished_calls_are_there(tmp_path):
     file = tmp_path / "rows.jsonl"
     code = (
-        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
         "import test_rows as t; from lib.runtime import rows\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         f"rows.collect(t.jobs(folder, (1, 2, 3), t.slow), label='x', file={str(file)!r})"
@@ -171,7 +171,7 @@ def test_jobs_that_share_a_file_lose_nothing(tmp_path):
 def test_runs_at_once_write_each_call_once(tmp_path, count):
     file = tmp_path / "rows.jsonl"
     code = (
-        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
         "import test_rows as t; from lib.runtime import rows\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         f"found = rows.collect(t.jobs(folder, range(6)), label='x', file={str(file)!r})\n"
@@ -242,7 +242,7 @@ def test_each_value_is_kept_by_itself_and_a_call_takes_those_that_are_left(tmp_p
 def test_a_kill_between_sizes_loses_the_one_in_work(tmp_path):
     file = tmp_path / "rows.jsonl"
     code = (
-        f"import pathlib, sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
         "import test_rows as t; from lib.runtime import rows\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         f"rows.collect([t.of_sizes(folder, [1, 2, 3, 4])], label='x', file={str(file)!r})"
