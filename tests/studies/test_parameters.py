@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from generated import nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,13 +209,7 @@ SCALARS = st.one_of(
          str(Path(__file__)), str(Path(__file__).parent)],
     ),
 )  # fmt: skip
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=3), inner, max_size=2)
-    ),
-    max_leaves=6,
-)
+VALUES = nested(SCALARS, size=4, leaves=6)
 KINDS_OF_VALUES = st.sampled_from([str, int, float, list, bool])
 
 

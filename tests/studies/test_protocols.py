@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from generated import examples
+from generated import examples, nested
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,13 +141,7 @@ SCALARS = st.one_of(
          "resnet18", "crops", "1:30", "<<", "a\nb", "\0"]
     ),
 )  # fmt: skip
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)
-    ),
-    max_leaves=5,
-)
+VALUES = nested(SCALARS, size=3, leaves=5)
 KEYS = st.sampled_from(sorted({*protocols.RULES, *protocols.SOURCES, *protocols.RECIPE, "a", "<<"}))
 TYPES = ["!!int ", "!!float ", "!!bool ", "!!timestamp ", "!!binary ", "!!set ", "!!omap ", "!!x "]
 PIECES = st.one_of(
