@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+Words = tuple[str, str]
+AHEAD: Words = ("ahead", "behind")
+"""What is said of differences whose 95 % interval lies above 0, and below it."""
 NOTHING = "no difference can be told"
 """What the 95 % interval of a difference tells where it holds 0."""
 
@@ -18,7 +21,7 @@ class Estimate:
     or "". signed: whether it is a difference. digits: after the point.
 
     As text: +4.2 points (95 % interval +1.0 to +7.4). With the format `short`: +4.2 [+1.0, +7.4];
-    with `mean`: +4.2 points.
+    with `mean`: +4.2 points; with `judged` the text, and behind a colon the verdict.
     """
 
     mean: float
@@ -48,8 +51,8 @@ class Estimate:
         return format(self, "")
 
     def __format__(self, spec: str) -> str:
-        if spec not in ("", "mean", "short"):
-            raise ValueError(f"the format is {spec!r}; allowed are mean and short, or none")
+        if spec not in ("", "mean", "short", "judged"):
+            raise ValueError(f"the format is {spec!r}; allowed are mean, short and judged, or none")
         if np.isnan(self.mean):
             return "unknown"
         how = f"{'+' * self.signed}.{self.digits}f"
@@ -61,7 +64,8 @@ class Estimate:
         if spec == "short":
             return f"{mean} [{low}, {high}]" if known else mean
         interval = f"95 % interval {low} to {high}" if known else "without an interval"
-        return f"{mean}{unit} ({interval})"
+        told = f": {self.verdict}" if spec == "judged" else ""
+        return f"{mean}{unit} ({interval}){told}"
 
 
 def row(frame: pd.DataFrame, **key) -> pd.Series:
@@ -125,7 +129,7 @@ def _estimate(frame, otherwise, key, unit, **how):
     return Estimate.of(row(frame, **key)[["mean", "low", "high"]], unit, **how)
 
 
-def verdict(low: float, high: float, words: tuple[str, str] = ("ahead", "behind")) -> str:
+def verdict(low: float, high: float, words: Words = AHEAD) -> str:
     """Say what a 95 % interval of a difference tells: ahead, behind, or nothing.
 
     words: for differences above and below 0, such as higher and lower.

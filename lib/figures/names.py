@@ -10,6 +10,7 @@ from matplotlib.ft2font import FT2Font
 
 NAMES = {
     "n_train": "N",
+    "n": "N",
     "constraint": "source",
     "lr": "learning rate",
     "unfrozen_blocks": "unfrozen blocks",

@@ -9,8 +9,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue
 
-from lib.figures.estimates import NOTHING, Estimate, verdict
+from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, where
 from lib.figures.names import NAMES, literal
+
+NOT_MEASURED = "not measured in this run"
 
 
 def say(text: str) -> None:
@@ -37,22 +39,28 @@ def say_table(*rows: Sequence[object]) -> None:
     say("\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]))
 
 
-def answer() -> Callable[..., None]:
-    """Display where the chapter's answer will stand, and return what says it, once it is known.
+class Answer:
+    """The answer of a chapter: said where it is measured, and again at the top and at the end.
 
-    What says it takes the answer in sentences of plain text, and more of them by `also`. All are
-    said as a list where it is called; the answer stands above, too, and is kept under the name
-    `answer` for other pages to quote.
+    Where it is made stands the answer so far, which grows with every sentence that it is called
+    with.
     """
-    place = DisplayHandle()
-    place.display(Markdown("*The answer of this run stands here once all is measured.*"))
 
-    def answered(*told: str, also: Sequence[str] = ()) -> None:
-        place.update(Markdown(f"**In short.** {' '.join(told)}"))
-        quote(answer=" ".join(told))
-        say_list(*told, *also)
+    def __init__(self):
+        self.sentences: list[str] = []
+        self._place = DisplayHandle()
+        self._place.display(Markdown("*The answer of this run stands here once it is measured.*"))
 
-    return answered
+    def __call__(self, sentence: str, *, first: bool = False) -> None:
+        """Say a sentence of plain text, which is part of the answer: the last, or the first."""
+        say(sentence)
+        self.sentences.insert(0 if first else len(self.sentences), sentence)
+        self._place.update(Markdown(f"**In short.** {' '.join(self.sentences)}"))
+
+    def say(self) -> None:
+        """Say all of it as a list, and keep it for other pages to quote, under the name answer."""
+        quote(answer=" ".join(self.sentences))
+        say_list(*self.sentences)
 
 
 def quote(**values: float | str | Figure) -> None:
@@ -63,65 +71,80 @@ def quote(**values: float | str | Figure) -> None:
             plt.close(value)
 
 
-def differences(
+def series(
     found: pd.DataFrame,
     by: str | Sequence[str],
-    words: tuple[str, str] = ("ahead", "behind"),
+    words: Words | None = None,
     *,
-    inline: bool = False,
+    of: object = None,
     unit: str = "points",
+    **how: int,
 ) -> str:
-    """Say each difference, with its interval and its verdict, as a Markdown list or in one line.
+    """Say the estimates of a frame's rows in one line, each with what tells it apart.
 
-    found: rows of `lib.stats.paired`, in order. by: columns that tell them apart. words: as in
-    `verdict`. unit: as in `series`; differences are signed.
+    found: rows of `lib.stats.paired` or `summary`, in order. by: columns that tell them apart.
+    words: those of the verdict that each gets, as in `verdict`, or None for none. of: the one
+    source whose rows are meant, or None for all. unit: "points", "%" or "", as in `text_table`.
+    how: signed and digits, if not as everywhere.
     """
-    if found.empty:
-        return "not measured in this run"
-    names = found[[by] if isinstance(by, str) else list(by)].itertuples(index=False)
-    values = found[["mean", "low", "high"]].itertuples(index=False)
-    items = [
-        f"{', '.join(f'{n:,}' if isinstance(n, int) else literal(n) for n in name)}: "
-        f"{Estimate.of(value, unit, signed=True):short}, {verdict(value.low, value.high, words)}"
-        for name, value in zip(names, values, strict=True)
-    ]
-    return "; ".join(items) if inline else "\n".join(f"- {item}" for item in items)
+    return "; ".join(_items(found, by, words, of, unit, how)) or NOT_MEASURED
 
 
 def say_differences(
     found: pd.DataFrame,
     by: str | Sequence[str],
     over: str = "sizes",
-    words: tuple[str, str] = ("ahead", "behind"),
+    words: Words = AHEAD,
     *,
-    of: object = "",
+    of: object = None,
 ) -> None:
-    """Say `differences` to natural sources as a list, and what they are.
+    """Say differences to natural sources as a list, with verdicts, and what they are means of.
 
-    over: what they are means of. of: the one source that is compared, or "" where the list names
-    them.
+    found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
+    are means of.
     """
-    whose = f"{of} over" if of else "Over"
+    items = "\n".join(f"- {item}" for item in _items(found, by, words, of, "points", {}))
     say(
-        f"{whose} the natural source, in points, mean over the {over}, with 95 % intervals:\n\n"
-        f"{differences(found, by, words)}"
+        f"{of or ''}{' over' if of else 'Over'} the natural source, in points, mean over the "
+        f"{over}, with 95 % intervals:\n\n{items or NOT_MEASURED}"
     )
+
+
+def _items(found, by, words, of, unit, how):
+    """List the texts of `series`."""
+    found = found if of is None else where(found, constraint=of)
+    if found.empty:
+        return []
+    columns, items = [by] if isinstance(by, str) else list(by), []
+    frames = found[columns], found[["mean", "low", "high"]]
+    for key, values in zip(*(frame.itertuples(index=False) for frame in frames), strict=True):
+        name = ", ".join(
+            f"{NAMES.get(column, column)} {value:,}" if isinstance(value, int) else literal(value)
+            for column, value in zip(columns, key, strict=True)
+        )
+        told = f", {verdict(values.low, values.high, words)}" if words else ""
+        items.append(f"{name}: {Estimate.of(values, unit, **how):short}{told}")
+    return items
 
 
 def sides(
     differences: pd.DataFrame,
     column: str,
-    words: tuple[str, str] = ("ahead", "behind"),
+    words: Words = AHEAD,
     *,
     link: str = "",
+    of: object = None,
 ) -> str:
     """Say of which values of a column the interval lies above zero, below it, or on neither side.
 
-    words: as in `verdict`. link: what stands before the values, as in "ahead on digits and faces;
-    behind on textures"; without it they are what is compared: "ℓ2 0.25 and ℓ2 0.5 are ahead".
+    words, of: as in `series`. link: what stands before the values, as in "ahead on digits and
+    faces; behind on textures"; without it they are what is compared: "ℓ2 0.25 and ℓ2 0.5 are
+    ahead".
     """
+    if of is not None:
+        differences = where(differences, constraint=of)
     if differences.empty:
-        return "not measured in this run"
+        return NOT_MEASURED
     intervals = zip(differences["low"], differences["high"], strict=True)
     found = np.array([verdict(*interval, words) for interval in intervals])
     parts = []
@@ -137,39 +160,24 @@ def sides(
     return "; ".join(parts)
 
 
-def series(frame: pd.DataFrame, column: str, *, unit: str = "points", **how: int) -> str:
-    """Say the estimates of a frame's rows in one line, each with its value of a column.
-
-    unit: "points", "%" or "", as in `text_table`. how: signed and digits, if not as everywhere.
-    """
-    if frame.empty:
-        return "not measured in this run"
-    name = NAMES.get(column, column)
-    values = frame[["mean", "low", "high"]].itertuples(index=False)
-    return "; ".join(
-        f"{name} {value:,}: {Estimate.of(row, unit, **how):short}"
-        if isinstance(value, int)
-        else f"{literal(value)}: {Estimate.of(row, unit, **how):short}"
-        for value, row in zip(frame[column].tolist(), values, strict=True)
-    )
-
-
 def listing(words: Iterable, last: str = "and") -> str:
     """List words: a, b and c; "none" where there are none."""
     words = [str(word) for word in words]
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]])) or "none"
 
 
-def describe(splits: Mapping, about: Mapping[str, str]) -> str:
-    """List image sets in Markdown, each with its numbers of classes and images.
+def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] = ()) -> None:
+    """List image sets, each with its numbers of classes and images, and what is to be known of them.
 
-    splits: as `lib.datasets.named` returns them. about: what to say of those that are known.
+    splits, remarks: as `lib.datasets.named` and `remarks` return them. about: what to say of those
+    that are known.
     """
-    return "\n".join(
-        f"- {about.get(name, f'**{literal(name)}**')}: {len(train.classes)} classes, "
+    sets = (
+        f"{about.get(name, f'**{literal(name)}**')}: {len(train.classes)} classes, "
         f"{len(train):,} training and {len(test):,} test images"
         for name, (train, test) in splits.items()
     )
+    say_list(*sets, *map(literal, remarks))
 
 
 def recommendation(

@@ -49,7 +49,7 @@ class Ladder:
     networks: {(constraint, seed): network in eval mode}. records: what is known of the making of
     those that were trained. device: where all is computed. rows_file: keeps what is measured, as
     in `lib.runtime.rows.collect`, or "". noted: columns for that file. cluster: where jobs run, as
-    in `lib.runtime.parallel.each`.
+    in `lib.runtime.parallel.each`. settings: as `using` keeps them.
     """
 
     networks: dict[tuple[Constraint, int], nn.Module]
@@ -58,6 +58,7 @@ class Ladder:
     rows_file: str = ""
     noted: dict = field(default_factory=dict)
     cluster: str = ""
+    settings: dict = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -153,9 +154,16 @@ class Ladder:
         )
 
     def __or__(self, other: "Ladder") -> "Ladder":
-        """Join two ladders; the device and the file are those of the first."""
+        """Join two ladders; the device, the file and the settings are those of the first."""
         networks, records = self.networks | other.networks, self.records | other.records
         return replace(self, networks=networks, records=records)
+
+    def using(self, **settings) -> "Ladder":
+        """Keep arguments of the functions that are called, for each call that does not give them.
+
+        settings: as `call` of `measure`; an argument that differs by network is a By.
+        """
+        return replace(self, settings={**self.settings, **settings})
 
     def subsets(self, count: int) -> By:
         """Return for each source seed the seeds of `count` subsets, of its own and of no other."""
@@ -170,6 +178,7 @@ class Ladder:
 
         function, label, call: as in `measure`.
         """
+        call = self.settings | call
         calls = [
             {"function": function, "network": model, "call": _resolved(call, _named(key))}
             for key, model in self.networks.items()
@@ -193,8 +202,8 @@ class Ladder:
         for each combination, and its rows have the name (or the value) as a column. together:
         {argument: values} of one argument that a call takes as a list, and for each of whose values
         the function yields its rows. label: what is measured, for the progress line and the file.
-        call: further arguments of the function. An argument that differs by network or by entry,
-        and a later key of `over`, is a By.
+        call: further arguments of the function, beside those of `using`. An argument that differs
+        by network or by entry, and a later key of `over`, is a By.
 
         Calls run in parallel, and with `rows_file` the rows of each call, or of each value of
         `together`, are kept as soon as they are there, and spared in a later run.
@@ -205,7 +214,8 @@ class Ladder:
         """
         jobs, several = [], next(iter(together or {}), "")
         for entry in _entries(over or {}):
-            arguments = call | {name: argument for name, (_, argument) in entry.items()}
+            named = {name: argument for name, (_, argument) in entry.items()}
+            arguments = self.settings | call | named
             for key, model in self.networks.items():
                 columns = _named(key) | {name: value for name, (value, _) in entry.items()}
                 texts = columns | {"constraint": key[0].text}

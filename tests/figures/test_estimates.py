@@ -32,10 +32,12 @@ def test_an_estimate_writes_itself(values, kind, text, short, mean):
     estimate = Estimate(*map(np.float64, values), **kind)
     assert (str(estimate), f"{estimate}") == (text, text)
     assert (f"{estimate:short}", f"{estimate:mean}") == (short, mean)
+    told = "" if text == "unknown" else f": {estimate.verdict}"
+    assert f"{estimate:judged}" == text + told
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(ValueError, match=r"format is '\.1f'; allowed are mean and short"):
+    with pytest.raises(ValueError, match=r"format is '\.1f'; allowed are mean, short and judged"):
         f"{Estimate(1, 0, 2):.1f}"
 
 

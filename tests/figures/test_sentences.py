@@ -61,9 +61,9 @@ def executed(tmp_path_factory):
     """A notebook as papermill leaves it: the answer above, what it rests on below."""
     cells = [
         "from lib.figures import plots, sentences, tables\nplots.begin('cpu');",
-        "answer = sentences.answer()",
+        "answer = sentences.Answer()",
         "fig, axes = plots.panels(1)\nsentences.say('A *figure*.')",
-        "answer('It is +4.2 points.', 'So.', also=['More.'])",
+        "answer('So.')\nanswer('It is +4.2 points.', first=True)\nanswer.say()",
         "import pandas as pd\ntables.styled(pd.DataFrame({'a': ['$x$ <b>']}))",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
@@ -84,9 +84,10 @@ def test_the_answer_stands_at_the_top_of_a_run(executed):
     assert shown.output_type == "display_data"
     assert shown.data["text/markdown"] == "**In short.** It is +4.2 points. So."
     assert set(shown.data) == {"text/markdown", "text/plain"}
-    kept, listed = executed[3]  # where it is said it stands as a list, and what rests on it
+    *said, kept, listed = executed[3]  # where it is measured, and all of it at the end
+    assert [s.data["text/markdown"] for s in said] == ["So.", "It is +4.2 points."]
     assert kept.data == {"application/papermill.record/text/plain": "'It is +4.2 points. So.'"}
-    assert listed.data["text/markdown"] == "- It is +4.2 points.\n- So.\n- More."
+    assert listed.data["text/markdown"] == "- It is +4.2 points.\n- So."
     assert kept.metadata["scrapbook"]["name"] == "answer"
 
 
@@ -106,33 +107,25 @@ def test_a_dollar_in_a_table_begins_no_formula(executed):
 
 
 def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
-    sentences.answer()("so")
-    assert stored == {"answer": "so"} and displayed == ["- so"]
-
-
-def test_differences_with_their_verdicts():
-    assert sentences.differences(GAP[:2], ["target", "n_train"]) == (
-        "- digits, 20: +4.2 [+1.0, +7.4], ahead\n"
-        "- digits, 40: +1.0 [-2.0, +4.0], no difference can be told"
-    )
-    assert sentences.differences(GAP[:0], "target") == "not measured in this run"
-    one = sentences.differences(GAP[2:3], "target", ("higher", "lower"), inline=True)
-    assert one == "faces: -3.0 [-5.0, -1.0], lower"
-    escaped = sentences.differences(GAP[3:].assign(target="a_b"), ["target", "constraint"])
-    assert escaped.startswith(r"- a\_b, untrained: ")
-    without = sentences.differences(GAP[:1], "target", unit="")
-    assert without == "- digits: +0.04 [+0.01, +0.07], ahead"
+    answer = sentences.Answer()
+    answer("so")
+    answer.say()
+    assert stored == {"answer": "so"} and displayed == ["so", "- so"]
 
 
 def test_what_differences_are_is_said_above_them(displayed):
-    sentences.say_differences(GAP, "target", "radii", ("higher", "lower"))
-    sentences.say_differences(GAP, "target", of=ROBUST)
-    text, of_one = displayed
-    assert text.startswith("Over the natural source, in points, mean over the radii, with 95 %")
-    assert of_one.startswith(
-        "ℓ2 0.25 over the natural source, in points, mean over the sizes, with"
+    sentences.say_differences(GAP, ["target", "n_train"], "radii")
+    sentences.say_differences(GAP, ["target", "n_train"], words=("higher", "lower"), of=ROBUST)
+    sentences.say_differences(GAP[:0], "target")
+    every, of_one, none = displayed
+    assert every.startswith("Over the natural source, in points, mean over the radii, with 95 % ")
+    assert of_one.startswith("ℓ2 0.25 over the natural source, in points, mean over the sizes, ")
+    assert of_one.split("\n\n")[1] == (
+        "- digits, N 20: +4.2 [+1.0, +7.4], higher\n"
+        "- digits, N 40: +1.0 [-2.0, +4.0], no difference can be told\n"
+        "- faces, N 20: -3.0 [-5.0, -1.0], lower"
     )
-    assert text.endswith(f":\n\n{sentences.differences(GAP, 'target', ('higher', 'lower'))}")
+    assert every.count("\n- ") == len(GAP) and none.endswith(":\n\nnot measured in this run")
 
 
 def test_single_seeds_in_order():
@@ -144,6 +137,10 @@ def test_single_seeds_in_order():
 def test_series_of_estimates():
     line = sentences.series(GAP[:2], "n_train")
     assert line == "N 20: +4.2 [+1.0, +7.4]; N 40: +1.0 [-2.0, +4.0]"
+    one = sentences.series(GAP, "target", ("higher", "lower"), of=UNTRAINED)
+    assert one == "faces: -10.0, no difference can be told"
+    escaped = sentences.series(GAP[3:].assign(target="a_b"), ["target", "constraint"])
+    assert escaped == r"a\_b, untrained: -10.0"
     assert sentences.series(GAP[2:], "constraint", unit="%") == (
         "ℓ2 0.25: -3.0 [-5.0, -1.0]; untrained: -10.0"
     )
@@ -166,16 +163,18 @@ def test_listing():
     assert sentences.listing([NATURAL, ROBUST], "or") == "natural or ℓ2 0.25"
 
 
-def test_image_sets_are_listed(render):
+def test_image_sets_are_listed(render, displayed):
     class Some(list):
         classes = ("a", "b")
 
     splits = {"digits": (Some([0] * 1234), Some([0] * 3)), "my_*photos*": (Some([0]), Some())}
-    said = sentences.describe(splits, {"digits": "**digits** of optdigits"})
+    sentences.say_sets(splits, {"digits": "**digits** of optdigits"}, ["*a* is small"])
+    (said,) = displayed
     items = [text_of(item) for item in re.findall("<li>(.*)</li>", render(said))]
     assert items == [
         "digits of optdigits: 2 classes, 1,234 training and 3 test images",
         "my_*photos*: 2 classes, 1 training and 0 test images",
+        "*a* is small",
     ]
 
 
@@ -215,7 +214,7 @@ def test_depths_in_words():
 
 def test_on_which_side_of_zero_the_intervals_lie():
     few = GAP[GAP["n_train"] == 20]
-    assert sentences.sides(few[few["constraint"] == ROBUST], "target", link="on") == (
+    assert sentences.sides(few, "target", link="on", of=ROBUST) == (
         "ahead on digits; behind on faces"
     )
     assert sentences.sides(few, "constraint", ("higher", "lower")) == (

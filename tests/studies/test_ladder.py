@@ -285,6 +285,19 @@ def test_subsets_are_those_of_a_source_seed_and_of_no_other():
     assert found == By("source_seed", {0: [0, 1], 1: [1000, 1001], 2: [2000, 2001]})
 
 
+def test_settings_are_kept_for_all_calls_that_do_not_give_them():
+    def told(model, *, value, seeds, n=0):
+        return {"got": f"{value}, {seeds}, {n}"}
+
+    plain = toys(NATURAL, L2, seeds=2)
+    ladder = plain.using(value="kept", seeds=plain.subsets(1)).using(n=3)
+    each = ladder.only(L2).each(told, label="x")
+    assert each == {(L2, 0): {"got": "kept, [0], 3"}, (L2, 1): {"got": "kept, [1000], 3"}}
+    rows = ladder.measure(told, over={"value": ["a"]}, n=4, label="x")
+    assert list(rows["got"]) == ["a, [0], 4"] * 2 + ["a, [1000], 4"] * 2
+    assert plain.settings == {}
+
+
 def test_networks_that_do_not_fit_are_refused(sets):
     networks = {(NATURAL, 0): small(), (L2, 0): small(classes=4)}
     Ladder({(NATURAL, 0): networks[NATURAL, 0]}).check_classes(sets[1])
