@@ -108,6 +108,14 @@ def write(
     files.replace(Path(path).expanduser(), text.encode("utf-8", "backslashreplace"))
 
 
+def most_doubtful(suspects: pd.DataFrame, count: int) -> dict[str, pd.DataFrame]:
+    """Return the rows of `suspicions` that each ranking by influence puts first, by ranking."""
+    return {
+        ranking: suspects.sort_values(ranking, ascending=False).head(count)
+        for ranking in RANKINGS[:2]
+    }
+
+
 def _head(features, images, chosen, weight_decay):
     """Train a head on the chosen images; return what maps positions to how it sees them."""
     classes, y = len(images.classes), images.y[chosen]

@@ -1,6 +1,6 @@
 """Networks that one could start from, by the names that a command line takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from lib import datasets
-from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint, middle
+from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint, constraints, middle
+from lib.datasets import labelled
+from lib.images import Images
 from lib.networks import choose_device
+from lib.runtime.rules import listed
 from lib.studies import Ladder, pretrained
 from lib.studies.parameters import a_source, check_learning
 from lib.zoo import published, shipped
@@ -47,8 +50,10 @@ def load(
 
     names: each a constraint as `lib.constraint.Constraint.parse` reads it, such as "natural" or
     "l2 0.5", for a source trained under it; "untrained" or "from scratch", random weights of which
-    the second are meant to be trained whole; one of those that come with the book, such as
-    "photographs l2 0.5"; or a checkpoint as in `lib.zoo.published.network`. source_data: what the
+    the second are meant to be trained whole, both of the form of the ladder's sources where one of
+    these is named, too, else of those that come with the book; one of those that come with the
+    book, such as "photographs l2 0.5"; or a checkpoint as in `lib.zoo.published.network`.
+    source_data: what the
     ladder learns, as in `lib.datasets.load`, or "photographs": then it is of those that come with
     the book. n_source: how many images of it, 0 for all; source_seed, source_epochs, attack_steps,
     device: seed, epochs and the rest of `lib.studies.pretrained.source`. cluster: where the ladder
@@ -79,9 +84,29 @@ def load(
     return starts
 
 
-def are_trained(names: Iterable[str]) -> bool:
-    """Tell whether a source among names is of the ladder, which is trained or random weights."""
-    return any(_constraint(name) for name in names)
+def asked(given: Mapping) -> list[str]:
+    """List the names that a chapter's parameters ask for, and "untrained", for `load`.
+
+    given: sources, and with_ladder, l2 and linf. Raises ValueError where they name none.
+    """
+    named = [one.text for one in constraints(given["l2"], given["linf"])] * given["with_ladder"]
+    named += listed(given["sources"])
+    if not named:
+        raise ValueError("without the ladder, name sources: -p sources NAME")
+    return list(dict.fromkeys([*named, UNTRAINED.text]))
+
+
+def settings(given: Mapping) -> dict:
+    """Take of a chapter's parameters those that `load` takes besides the names."""
+    return {name: given[name] for name in load.__kwdefaults__}
+
+
+def images(starts: Iterable[Start], target: str, n: int) -> dict[Constraint, Images]:
+    """Load the labelled images for each start, in the size that it expects.
+
+    target, n: as in `lib.datasets.labelled.load`, which may raise.
+    """
+    return {start.constraint: labelled.load(target, n, size=start.size)[0] for start in starts}
 
 
 def ladder(starts: Iterable[Start], *, source_seed: int = 0, cluster: str = "") -> Ladder:
@@ -135,20 +160,20 @@ def _constraint(name):
 
 def _of_ladder(asked, given, seed):
     """Return {constraint: network} of the ladder, and of random weights."""
-    device = choose_device(given["device"])
-    if shipped.meant(given["source_data"]):
+    device, controls = choose_device(given["device"]), {UNTRAINED, FROM_SCRATCH} & asked
+    trained = asked - controls
+    if shipped.meant(given["source_data"]) or not trained:
         learned = {name: UNTRAINED if name == FROM_SCRATCH else name for name in asked}
         return {name: shipped.load(c, seed)[0].to(device) for name, c in learned.items()}
-    models = {}
-    if asked:
-        train = datasets.load(given["source_data"], n=given["n_source"] or None)
-    if controls := {UNTRAINED, FROM_SCRATCH} & asked:
-        model = pretrained.untrained(train, seed=seed, device=device)
-        models |= dict.fromkeys(controls, model)
-    if trained := asked - {UNTRAINED, FROM_SCRATCH}:
-        test, under = datasets.load(given["source_data"], "test"), sorted(trained)
-        made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
-        models |= {constraint: model for (constraint, _), model in made.networks.items()}
+    train, test = (
+        datasets.load(given["source_data"], part, n=n or None)
+        for part, n in (("train", given["n_source"]), ("test", 0))
+    )
+    under = sorted(trained)
+    made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
+    models = {constraint: model for (constraint, _), model in made.networks.items()}
+    if controls:
+        models |= dict.fromkeys(controls, pretrained.untrained(train, seed=seed, device=device))
     return models
 
 

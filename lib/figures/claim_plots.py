@@ -11,7 +11,7 @@ from lib.figures.plots import BLUE, DARK, LIGHT, plain_ticks, whiskers
 def seeds_against(
     x: str, label: str, smallest: float, *, doubling: bool = True
 ) -> Callable[[pd.DataFrame, Axes], Axes]:
-    """Return what draws differences in points against a column, the seeds as dots.
+    """Return what draws differences of shares, in points, against a column, the seeds as dots.
 
     x: the column. label: of it. smallest: the smallest effect of interest, in points: a grey band
     around 0 is drawn to it. doubling: whether the axis of x doubles.
@@ -22,7 +22,7 @@ def seeds_against(
         part = frame.sort_values(x)
         ax.axhspan(-smallest, smallest, color=LIGHT, alpha=0.18, lw=0)
         ax.axhline(0, color=DARK, lw=1, ls="--")
-        whiskers(part, part[x], ax, scale=1, color=BLUE, marker="o", lw=1.2)
+        whiskers(part, part[x], ax, color=BLUE, marker="o", lw=1.2)
         ticks = sorted(set(part[x]))
         if doubling:
             ax.set_xscale("log", base=2)

@@ -21,7 +21,7 @@ class Estimate:
     or "". signed: whether it is a difference. digits: after the point.
 
     As text: +4.2 points (95 % interval +1.0 to +7.4). With the format `short`: +4.2 [+1.0, +7.4];
-    with `mean`: +4.2 points; with `judged` the text, and behind a colon the verdict.
+    with `mean`: +4.2 points; with `judged` the text and, behind a comma, the verdict.
     """
 
     mean: float
@@ -64,7 +64,7 @@ class Estimate:
         if spec == "short":
             return f"{mean} [{low}, {high}]" if known else mean
         interval = f"95 % interval {low} to {high}" if known else "without an interval"
-        told = f": {self.verdict}" if spec == "judged" else ""
+        told = f", {self.verdict}" if spec == "judged" else ""
         return f"{mean}{unit} ({interval}){told}"
 
 

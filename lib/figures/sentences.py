@@ -1,5 +1,6 @@
 """Sentences that a chapter says: numbers in words, under the table or figure that shows them."""
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -51,10 +52,13 @@ class Answer:
         self._place = DisplayHandle()
         self._place.display(Markdown("*The answer of this run stands here once it is measured.*"))
 
-    def __call__(self, sentence: str, *, first: bool = False) -> None:
-        """Say a sentence of plain text, which is part of the answer: the last, or the first."""
+    def __call__(self, sentence: str, *, at: int | None = None) -> None:
+        """Say a sentence of plain text, which becomes a part of the answer.
+
+        at: before which of the sentences so far, from 0; None for behind them all.
+        """
         say(sentence)
-        self.sentences.insert(0 if first else len(self.sentences), sentence)
+        self.sentences.insert(len(self.sentences) if at is None else at, sentence)
         self._place.update(Markdown(f"**In short.** {' '.join(self.sentences)}"))
 
     def say(self) -> None:
@@ -118,13 +122,18 @@ def _items(found, by, words, of, unit, how):
     columns, items = [by] if isinstance(by, str) else list(by), []
     frames = found[columns], found[["mean", "low", "high"]]
     for key, values in zip(*(frame.itertuples(index=False) for frame in frames), strict=True):
-        name = ", ".join(
-            f"{NAMES.get(column, column)} {value:,}" if isinstance(value, int) else literal(value)
-            for column, value in zip(columns, key, strict=True)
-        )
+        name = ", ".join(map(_named, columns, key))
         told = f", {verdict(values.low, values.high, words)}" if words else ""
         items.append(f"{name}: {Estimate.of(values, unit, **how):short}{told}")
     return items
+
+
+def _named(column, value):
+    """Say the value of a column: a name as it is, a number behind what it is one of."""
+    if not isinstance(value, numbers.Real):
+        return literal(value)
+    number = f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:g}"
+    return f"{NAMES.get(column, column)} {number}"
 
 
 def sides(
@@ -167,7 +176,7 @@ def listing(words: Iterable, last: str = "and") -> str:
 
 
 def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] = ()) -> None:
-    """List image sets, each with its numbers of classes and images, and what is to be known of them.
+    """List image sets, with their numbers of classes and images, and what is to be known of them.
 
     splits, remarks: as `lib.datasets.named` and `remarks` return them. about: what to say of those
     that are known.

@@ -6,6 +6,7 @@ from scipy.stats import trim_mean
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect, slope
+from lib.stats import interval
 from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind
 
 CUT_AWAY = {
@@ -58,24 +59,23 @@ def by_target(
     second: Constraint = NATURAL,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Return what one source has over another by target and further columns, and by seed.
+    """Return what one source has over another by target and further columns.
 
     level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
-    Returns a row for each: target, the columns, mean, low and high (over seeds), in points, and
-    of_seeds, a tuple of their means.
+    Returns a row for each: target, the columns, and of the differences what `lib.stats.paired`
+    does: mean, low and high (over seeds), shares, and of_seeds, a tuple of their means.
     """
-    pairs = gap(rows, "clean_accuracy", first, second)
-    rows_of = []
-    for key, part in pairs.groupby(["target", *by], sort=False):
-        found = effect(part.assign(target="one"), "gap")
-        low, high = found.interval(level)
-        own = part.groupby("source_seed")["gap"].mean()
-        columns = dict(zip(["target", *by], key, strict=True))
-        rows_of.append(
-            {**columns, "mean": found.mean, "low": low, "high": high, "of_seeds": tuple(own)}
-        )
-    return pd.DataFrame(rows_of)
+    return _over_seeds(gap(rows, "clean_accuracy", first, second), ["target", *by], level=level)
+
+
+def _over_seeds(pairs, by, value="gap", level=0.95):
+    """Summarise a value in points over the seeds, for each combination of the columns `by`."""
+    found = []
+    for key, part in pairs.groupby(by, sort=False):
+        own = part.groupby("source_seed")[value].mean() / 100
+        found.append((*key, *interval(own, level=level), tuple(own)))
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "of_seeds"])
 
 
 def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
@@ -124,12 +124,20 @@ def resolution(rows: pd.DataFrame, first: Constraint, second: Constraint = NATUR
 
 
 def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
-    """Return `resolution`, against natural, by target: mean, low and high (95 %, over seeds)."""
-    found = []
-    for target, part in _by_halving(rows, first, NATURAL).groupby("target", sort=False):
-        over_seeds = effect(part, "slope")
-        found.append((target, over_seeds.mean, *over_seeds.interval()))
-    return pd.DataFrame(found, columns=["target", "mean", "low", "high"])
+    """Return `resolution`, against natural, by target; else as `by_target`."""
+    return _over_seeds(_by_halving(rows, first, NATURAL), ["target"], "slope")
+
+
+def resolution_of_each(
+    rows: pd.DataFrame, controls: pd.DataFrame, first: Constraint
+) -> dict[Constraint, tuple[Effect, Effect]]:
+    """Return `resolution` of each control, and that of the robust source over it.
+
+    rows: as of `resolution`. controls: of the controls alone, with fewer sizes: only these count.
+    """
+    both = pd.concat([rows[rows["n_train"].isin(controls["n_train"])], controls])
+    kinds = controls["constraint"].unique()
+    return {one: (resolution(both, one), resolution(both, first, one)) for one in kinds}
 
 
 def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
@@ -137,17 +145,12 @@ def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
 
     rows: of heads, with the column version. usual: the version that the others are compared with.
 
-    Returns a row for each target and version: target, version, mean, low and high (95 %, over
-    seeds), in points, mean over the sizes.
+    Returns a row for each target and version, mean over the sizes; else as `by_target`.
     """
     pairs = gap(rows, "clean_accuracy", first)
     means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
-    more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("more")
-    found = []
-    for key, part in more.reset_index().groupby(["target", "version"], sort=False):
-        over_seeds = effect(part, "more")
-        found.append((*key, over_seeds.mean, *over_seeds.interval()))
-    return pd.DataFrame(found, columns=["target", "version", "mean", "low", "high"])
+    more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("gap")
+    return _over_seeds(more.reset_index(), ["target", "version"])
 
 
 def turned(at: pd.DataFrame) -> list[str]:

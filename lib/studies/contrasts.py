@@ -132,12 +132,13 @@ def influence(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
 def beyond_labels(rows: pd.DataFrame, first: Constraint, second: Constraint) -> Effect:
     """Return the same share of a source less that of its heads on labels drawn at random.
 
-    second: of no account, for both sides are of the first.
+    second: what these stand in the place of, for both sides are of the first.
     """
-    keys = [column for column in DRAWN if column in rows and column != "labels"]
-    mine = rows[rows["constraint"] == first].set_index(keys)
-    sides = [mine.loc[mine["labels"] == labels, "match"] for labels in ("true", "random")]
-    return effect((100 * (sides[0] - sides[1])).dropna().rename("gap").reset_index(), "gap")
+    mine = rows[rows["constraint"] == first]
+    sides = mine["labels"].map({"true": first, "random": second})
+    return effect(
+        gap(mine.drop(columns="labels").assign(constraint=sides), "match", first, second), "gap"
+    )
 
 
 class Contrast(NamedTuple):
@@ -163,12 +164,14 @@ CONTRASTS = {
 class Control(NamedTuple):
     """What an effect must beat besides: a contrast, the kind of source it is to, and its name.
 
-    called: what pages say, or "" for the name of the source.
+    called: what pages say, or "" for the name of the source. needs: a column and a value, where
+    rows of that value have to be there.
     """
 
     function: Callable[..., Effect]
     kind: str
     called: str = ""
+    needs: tuple[str, str] | None = None
 
 
 CONTROLS = {
@@ -179,7 +182,9 @@ CONTROLS = {
     "shape": [Control(shape, MIXED_TEXTURES.name)],
     "influence": [
         Control(influence, UNTRAINED.name),
-        Control(beyond_labels, NATURAL.name, "its heads on random labels"),
+        Control(
+            beyond_labels, NATURAL.name, "its heads on random labels", needs=("labels", "random")
+        ),
     ],
 }
 """The controls of each claim that has some, by its name."""
@@ -210,8 +215,8 @@ def controls(world: str, folder: str | Path = RESULTS) -> dict[str, dict[str, Ef
         rows = evidence(world, table, folder) if has(world, table, folder) else None
         if rows is None or robust(world) not in set(rows["constraint"]):
             continue
-        for function, kind, called in several:
-            if function is beyond_labels and "random" not in set(rows["labels"]):
+        for function, kind, called, needs in several:
+            if needs and needs[1] not in set(rows[needs[0]]):
                 continue
             for reference in of_kind(rows, kind):
                 measured = function(rows, robust(world), reference)

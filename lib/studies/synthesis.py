@@ -81,6 +81,11 @@ def examined(jury: Jury, images: Images, *, most: int = 1000) -> pd.DataFrame:
     return pd.DataFrame({name: likeness.recognised(jury, x, asked.y) for name, x in shown.items()})
 
 
+def pictures(made: Mapping[tuple[Constraint, int], Made], *, seed: int = 0) -> dict:
+    """Return what was made with the networks of one training seed, by constraint."""
+    return {name: one.pictures for (name, of), one in made.items() if of == seed}
+
+
 def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:
     """Collect what was measured, as `Ladder.each` returned it once or more often, a row for each.
 

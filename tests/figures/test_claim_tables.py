@@ -139,10 +139,10 @@ def frame():
     return pd.DataFrame(
         {"n_train": n, "mean": np.mean(seeds), "low": low, "high": high, "of_seeds": seeds}
         for n, low, high, seeds in [
-            (400, -1.0, 3.0, [0.0, 1.0, 2.0]),
-            (100, 2.0, 6.0, [3.0, 4.5, 4.5]),
-            (3200, -4.0, 0.0, [-3.0, -1.0]),
-            (200, 1.0, 2.0, [1.0, 1.5, 2.0]),
+            (400, -0.01, 0.03, [0.0, 0.01, 0.02]),
+            (100, 0.02, 0.06, [0.03, 0.045, 0.045]),
+            (3200, -0.04, 0.0, [-0.03, -0.01]),
+            (200, 0.01, 0.02, [0.01, 0.015, 0.02]),
         ]
     )
 
@@ -152,15 +152,17 @@ def test_every_seed_is_a_dot_and_the_means_have_whiskers(ax, frame):
     assert draw(frame, ax) is ax
     dots = [line for line in ax.lines if line.get_marker() == "."]
     drawn = sorted(tuple(p) for line in dots for p in line.get_xydata().tolist())
-    assert drawn == sorted((row.n_train, s) for row in frame.itertuples() for s in row.of_seeds)
+    points = sorted((row.n_train, 100 * s) for row in frame.itertuples() for s in row.of_seeds)
+    assert np.array(drawn) == pytest.approx(np.array(points))
     assert {to_hex(line.get_color()) for line in dots} == {BLUE.lower()}
     assert all(line.get_linestyle() == "None" for line in dots)
     (means,) = ax.containers
     line, _, (whiskers,) = means.lines
     ordered = frame.sort_values("n_train")
-    assert line.get_xydata().tolist() == ordered[["n_train", "mean"]].to_numpy().tolist()
+    assert line.get_xydata() == pytest.approx(ordered[["n_train", "mean"]].to_numpy() * [1, 100])
     for (bottom, top), row in zip(whiskers.get_segments(), ordered.itertuples(), strict=True):
-        assert [*bottom, *top] == pytest.approx([row.n_train, row.low, row.n_train, row.high])
+        ends = [row.n_train, 100 * row.low, row.n_train, 100 * row.high]
+        assert [*bottom, *top] == pytest.approx(ends)
     assert ax.get_xlabel() == "training images N" and ax.get_ylabel().endswith("points")
 
 

@@ -32,7 +32,7 @@ def test_an_estimate_writes_itself(values, kind, text, short, mean):
     estimate = Estimate(*map(np.float64, values), **kind)
     assert (str(estimate), f"{estimate}") == (text, text)
     assert (f"{estimate:short}", f"{estimate:mean}") == (short, mean)
-    told = "" if text == "unknown" else f": {estimate.verdict}"
+    told = "" if text == "unknown" else f", {estimate.verdict}"
     assert f"{estimate:judged}" == text + told
 
 

@@ -63,7 +63,7 @@ def executed(tmp_path_factory):
         "from lib.figures import plots, sentences, tables\nplots.begin('cpu');",
         "answer = sentences.Answer()",
         "fig, axes = plots.panels(1)\nsentences.say('A *figure*.')",
-        "answer('So.')\nanswer('It is +4.2 points.', first=True)\nanswer.say()",
+        "answer('So.')\nanswer('It is +4.2 points.', at=0)\nanswer.say()",
         "import pandas as pd\ntables.styled(pd.DataFrame({'a': ['$x$ <b>']}))",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])

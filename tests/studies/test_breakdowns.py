@@ -44,10 +44,10 @@ def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
     assert len(found) == 5
     for row in found.itertuples():
         sign = 1 if row.target == "a" else -1
-        assert row.of_seeds == pytest.approx([sign * gain for gain in own.values()])
+        assert row.of_seeds == pytest.approx([sign * gain / 100 for gain in own.values()])
         assert (row.mean, row.low, row.high) == pytest.approx(interval(row.of_seeds))
     plain = breakdowns.by_target(rows, ROBUST).set_index("target")["mean"]
-    assert plain.to_dict() == pytest.approx({"a": 2, "b": -2})
+    assert plain.to_dict() == pytest.approx({"a": 0.02, "b": -0.02})
 
 
 def test_intervals_that_hold_together_are_wider():
@@ -80,8 +80,22 @@ def test_resolution_is_the_change_by_halving():
     )
     assert breakdowns.resolution(rows, ROBUST).mean == pytest.approx(2)
     found = breakdowns.resolution_by_target(rows, ROBUST).set_index("target")
-    assert found["mean"].to_dict() == pytest.approx(slopes)
+    assert (100 * found["mean"]).to_dict() == pytest.approx(slopes)
     assert (found["low"] <= found["mean"]).all() and (found["mean"] <= found["high"]).all()
+
+
+def test_controls_are_compared_at_the_sizes_that_they_have():
+    def shown(gain, sizes):
+        return pd.concat(
+            made(lambda t, s, n, i, h=h: gain * h * n / 100, sizes=sizes, resolution=32 // 2**h)
+            for h in (0, 1, 2)
+        )
+
+    rows = shown(2, {"a": (100, 400), "b": (100, 400)})
+    control = shown(1, {"a": (100,), "b": (100,)})
+    control = control[control["constraint"] == ROBUST].assign(constraint=OTHER)
+    ((one, (own, less)),) = breakdowns.resolution_of_each(rows, control, ROBUST).items()
+    assert one == OTHER and (own.mean, less.mean) == pytest.approx((1, 1))
 
 
 def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():
@@ -92,9 +106,9 @@ def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():
     rows = pd.concat([rows, *others, random])
     found = breakdowns.over_natural(rows, ROBUST)
     assert list(found["source"].unique()) == [ROBUST, noise, early]
-    means = found.groupby("target")["mean"].unique()
-    assert means["a"] == pytest.approx([3] * len(means["a"]))
-    assert means["b"] == pytest.approx([5] * len(means["b"]))
+    for target, gain in (("a", 0.03), ("b", 0.05)):
+        means = found.loc[found["target"] == target, "mean"]
+        assert means.tolist() == pytest.approx([gain] * 3)
     beyond = breakdowns.by_target(rows, ROBUST, second=noise)
     assert beyond["mean"].tolist() == pytest.approx([0, 0], abs=1e-9)
     left = breakdowns.without_controls(rows)
@@ -108,7 +122,7 @@ def test_a_head_is_held_against_training_all_from_random_weights():
     natural = head[head["constraint"] == NATURAL].assign(constraint=UNTRAINED, unfrozen_blocks=5)
     whole = whole[whole["constraint"] == ROBUST]
     found = breakdowns.head_over_scratch(pd.concat([head, whole, natural]), ROBUST)
-    assert found.groupby("target")["mean"].mean().to_dict() == pytest.approx({"a": 3, "b": 5})
+    assert found.groupby("target")["mean"].mean().to_dict() == pytest.approx({"a": 0.03, "b": 0.05})
     assert set(found["n_train"]) == set(head["n_train"])
 
 
@@ -120,10 +134,11 @@ def test_shifts_are_what_a_version_adds_to_the_difference():
     flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
     found = breakdowns.shifts(pd.concat([flat, usual]), ROBUST, "as it is").set_index("target")
     assert set(found["version"]) == {"flat"}  # and the seeds add 0, 1, 2
-    assert found["mean"].to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
+    assert (100 * found["mean"]).to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
     for target, centre in (("a", 4), ("b", 6)):
         expected = interval([centre - 1, centre, centre + 1])
-        assert found.loc[target, ["mean", "low", "high"]].tolist() == pytest.approx(expected)
+        shares = found.loc[target, ["mean", "low", "high"]].tolist()
+        assert [100 * share for share in shares] == pytest.approx(expected)
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half():
