@@ -67,12 +67,22 @@ class Answer:
         say_list(*self.sentences)
 
 
-def quote(**values: float | str | Figure) -> None:
-    """Store values under their names for other pages to quote by `glue`; nothing is displayed."""
+def quote(**values: object) -> None:
+    """Store values under their names for other pages to quote by `glue`; nothing is displayed.
+
+    values: numbers, texts, tables and figures, which are closed.
+    """
     for name, value in values.items():
-        glue(name, value if isinstance(value, str | Figure) else float(value), display=False)
+        glue(name, float(value) if isinstance(value, numbers.Real) else value, display=False)
         if isinstance(value, Figure):
             plt.close(value)
+
+
+def show(**figures: Figure) -> None:
+    """Display figures, and store them under their names for other pages to quote by `glue`."""
+    for name, figure in figures.items():
+        glue(name, figure)
+        plt.close(figure)
 
 
 def series(
