@@ -98,7 +98,7 @@ def asked(given: Mapping) -> list[str]:
 
 def settings(given: Mapping) -> dict:
     """Take of a chapter's parameters those that `load` takes besides the names."""
-    return {name: given[name] for name in load.__kwdefaults__}
+    return {name: given[name] for name in load.__kwdefaults__ or {}}
 
 
 def images(starts: Iterable[Start], target: str, n: int) -> dict[Constraint, Images]:
