@@ -62,7 +62,7 @@ def heads(study: Study) -> pd.DataFrame:
 
 def curves(study: Study) -> pd.DataFrame:
     """Fine-tune one block: the area under the learning curve, at the best learning rate."""
-    every = study.main.measure(
+    every = study.deepened.measure(
         transfers_at_best_rate,
         over={"target": study.targets},
         together={"n": sizes_held(study.targets, study.protocol.curve_sizes)},

@@ -54,8 +54,9 @@ class Protocol:
     tables, as of `lib.studies.measurements.MEASUREMENTS`. sizes: training images of heads; 0 is all
     a target has. curve_sizes: of the models whose learning curves are drawn. depths, depth_sizes:
     how many blocks are trained besides the head, -1 for all, and with how many images.
-    depth_sources: of which sources, as texts that `lib.constraint.Constraint.parse` reads; none for
-    natural ones, the robust ones that stand for all, and random weights. amplitudes, dose_sizes: of
+    depth_sources: of which sources, those of the learning curves, too, as texts that
+    `lib.constraint.Constraint.parse` reads; none for natural ones, the robust ones that stand for
+    all, and random weights. amplitudes, dose_sizes: of
     the texture that sources learn, as in `lib.microcosm.draw`, and the training images of heads on
     them.
     """

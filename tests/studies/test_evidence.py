@@ -364,11 +364,10 @@ def test_curves_have_an_area_and_depths_every_depth(study):
         assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
 
 
-def test_depths_are_of_the_sources_that_a_protocol_names(study):
-    def asked(*sources):
-        return replace(study, protocol=replace(PROTOCOL, depth_sources=sources, depths=(0,)))
-
-    rows = measurements.depths(asked("linf 2/255", "natural"))
+@pytest.mark.parametrize("measurement", [measurements.depths, measurements.curves])
+def test_blocks_are_trained_of_the_sources_that_a_protocol_names(study, measurement):
+    named = replace(PROTOCOL, depth_sources=("linf 2/255", "natural"), depths=(0,))
+    rows = measurement(replace(study, protocol=named))
     assert rows["constraint"].unique().tolist() == [OTHER, NATURAL]
 
 
