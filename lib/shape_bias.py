@@ -83,7 +83,7 @@ def bias(model: nn.Module, conflicts: Conflicts, *, mapping: Tensor | None = Non
     Returns a dict: conflicts and counted, their numbers; shape_bias (0 to 1, NaN where nothing is
     decided for a cue) and decided (share decided for either cue) among the counted;
     shape_bias_of_all and decided_of_all among all; shape_known and texture_known, the accuracy
-    on each cue alone (NaN where not known); by_class, the shape_bias_of_all by class of the shape.
+    on each cue alone (NaN where not known).
     """
     cues = {"shape": conflicts.shape, "texture": conflicts.texture}
     answered = answers(model, conflicts.x, mapping=mapping)
@@ -105,10 +105,6 @@ def bias(model: nn.Module, conflicts: Conflicts, *, mapping: Tensor | None = Non
         "shape_bias_of_all": shape_bias(*every),
         "decided_of_all": decided(*every),
         **known,
-        "by_class": {
-            name: shape_bias(*(values[conflicts.shape == index] for values in every))
-            for index, name in enumerate(conflicts.classes)
-        },
     }
 
 

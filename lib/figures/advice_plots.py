@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lib.constraint import FROM_SCRATCH, Constraint
 from lib.figures.estimates import Estimate, percent, points, row
+from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines
 from lib.figures.names import in_one_line, literal, one_line
-from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, lines, whiskers
+from lib.figures.plots import whiskers
 from lib.figures.sentences import depth_in_words, listing
 from lib.images import Images
 

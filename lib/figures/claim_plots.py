@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lib.figures.plots import BLUE, DARK, LIGHT, plain_ticks, whiskers
+from lib.figures.looks import BLUE, DARK, LIGHT
+from lib.figures.plots import plain_ticks, whiskers
 
 
 def seeds_against(

@@ -11,18 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lib.figures.image_plots import tile
+from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines
 from lib.figures.names import one_line
-from lib.figures.plots import (
-    BLUE,
-    DARK,
-    LIGHT,
-    VERMILLION,
-    bands,
-    legend_below,
-    lines,
-    panels,
-    whiskers,
-)
+from lib.figures.plots import bands, legend_below, panels, whiskers
 
 # The colour of a decision for the shape, for the texture, and for neither.
 DECISIONS = {"shape": VERMILLION, "texture": BLUE, "neither": LIGHT}

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.figures.image_plots import tile
+from lib.figures.looks import DARK, lines
 from lib.figures.names import one_line
-from lib.figures.plots import DARK, each_panel, lines, whiskers
+from lib.figures.plots import each_panel, whiskers
 
 
 def sheet(

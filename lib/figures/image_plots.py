@@ -7,8 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lib.figures.looks import DARK, VERMILLION
 from lib.figures.names import one_line
-from lib.figures.plots import DARK, VERMILLION
 
 
 def tile(images, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:

@@ -13,7 +13,8 @@ from matplotlib.ticker import NullLocator
 from lib.constraint import Constraint
 from lib.figures import plots
 from lib.figures.image_plots import pictures
-from lib.figures.plots import BLUE, DARK, LIGHT, VERMILLION, bands, lines, look, whiskers
+from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines, look
+from lib.figures.plots import bands, whiskers
 from lib.images import Images
 from lib.training import pixels
 

@@ -1,7 +1,6 @@
 """Figures: functions that take a tidy frame and an axis, and return the axis."""
 
 import numbers
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,21 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from lib.constraint import FROM_SCRATCH, MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
+from lib.constraint import Constraint
+from lib.figures.looks import DARK, lines, look
 from lib.figures.names import NAMES, fonts, one_line
 from lib.figures.sentences import quote
 from lib.networks import choose_device
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-VERMILLION, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
-DARK, LIGHT = "#3A3A3A", "#8C8C8C"
-PLAIN = {
-    NATURAL: {"color": DARK, "linestyle": "--", "marker": "s"},
-    UNTRAINED: {"color": LIGHT, "linestyle": ":", "marker": "v"},
-    FROM_SCRATCH: {"color": PURPLE, "linestyle": ":", "marker": "^"},
-    MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
-}
-FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
 FEW = 10
 """Of fewer seeds each is drawn: an interval alone would hide what kind of values it stands for."""
 STEP_RULES = {"long_then_short": ("-", "falling steps"), "equal_steps": ("--", "equal steps")}
@@ -66,48 +56,6 @@ def begin(device: str, *, dpi: int = 110, retina: bool = True) -> torch.device:
         shell.run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
     quote(device=str(chosen))
     return chosen
-
-
-def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
-    """Return the colour, line and marker of a constraint among others.
-
-    Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
-    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens.
-    """
-    if constraint in PLAIN:
-        return PLAIN[constraint]
-    hue, marker = FAMILIES.get(constraint.name, (GREEN, "X"))
-    family = [c for c in {constraint, *among} if c not in PLAIN]
-    family = sorted(c for c in family if FAMILIES.get(c.name, (GREEN, "X")) == (hue, marker))
-    shade = sns.light_palette(hue, n_colors=len(family) + 1)[1 + family.index(constraint)]
-    return {"color": shade, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
-
-
-def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:
-    """Split a frame by constraint, in order: (constraint, its rows, its look with a label).
-
-    A look is one among all constraints of the figure, which `each_panel` notes in `frame.attrs`.
-    "photographs ℓ2 0.25" looks, and has its place, as ℓ2 0.25 where the figure does not have both.
-    """
-    kinds = {c: _kind(c) for c in {*frame["constraint"], *frame.attrs.get("among", ())}}
-    if len(set(kinds.values())) < len(kinds):
-        kinds = {c: c for c in kinds}
-    found = []
-    for c in sorted(set(frame["constraint"]), key=lambda c: kinds[c]):
-        # A legend leaves out what begins with _; before it stands a space of no width.
-        style = look(kinds[c], list(kinds.values()))
-        style = style | {"label": re.sub("^_", "\u200b_", one_line(c, 60))}
-        found.append((c, frame[[value == c for value in frame["constraint"]]], style))
-    return found
-
-
-def _kind(constraint):
-    """Return the constraint under which a source that comes with the book was trained."""
-    rest = constraint.name.removeprefix("photographs ")
-    try:
-        return Constraint.parse(rest) if rest != constraint.name else constraint
-    except ValueError:
-        return constraint
 
 
 def bands(frame: pd.DataFrame, ax: Axes, *, x: str) -> Axes:

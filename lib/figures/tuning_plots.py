@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lib.figures.plots import DARK, bands, lines, plain_ticks, whiskers
+from lib.figures.looks import DARK, lines
+from lib.figures.plots import bands, plain_ticks, whiskers
 
 
 def against_epoch(frame: pd.DataFrame, ax: Axes) -> Axes:

@@ -4,26 +4,20 @@
 need this book's code, but no disk that they share with this process.
 """
 
-import contextlib
-import hashlib
-import logging
 import queue
 import time
 import uuid
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 
-from lib.runtime.parcels import Parcel, pack, pack_call
+from lib.runtime.parcels import pack_call
 from lib.runtime.rules import ParameterError
-from lib.runtime.workers import about, about_there, difference, perform
+from lib.runtime.scheduler import connection
+from lib.runtime.workers import about, perform
 
-SECONDS = 5
-"""How long a scheduler may take to answer, and its first worker to come."""
 AHEAD = 2
 """Jobs that a worker has in its hands: one to make, one to go on with."""
 TRIES = 4
@@ -52,128 +46,10 @@ def run(
     threads, or a job ends one worker after another, or lacks memory on each. The jobs of a worker
     that ends are made again, as are those that lack memory, elsewhere where Dask sees fit.
     """
-    with _connection(address) as cluster:
+    with connection(address) as cluster:
         cluster.check()
         if calls:
             yield from _Run(cluster, function, calls, str(device), take).results()
-
-
-def check(address: str) -> None:
-    """Raise ParameterError where `run` will before its first job, or has no worker within SECONDS.
-
-    address: of a scheduler, as tcp://HOST:PORT.
-    """
-    with _connection(address) as cluster:
-        cluster.wait()
-        cluster.check()
-
-
-def _check_certificates(address, security):
-    """Raise ParameterError where an address asks for certificates and Dask finds none."""
-    try:
-        found = security.get_connection_args("client")["ssl_context"]
-        reason = "Dask's configuration names none"
-    except OSError as error:
-        found, reason = None, str(error)
-    if found is None:  # a client without them fails later, and in many lines
-        raise ParameterError(
-            f"cluster: {address} asks for certificates ({reason}); see distributed.comm.tls in "
-            "Dask's documentation"
-        )
-
-
-class _Cluster:
-    """A connection to a scheduler, and what was sent over it."""
-
-    def __init__(self, address):
-        try:
-            import dask
-            import distributed
-        except ImportError:
-            raise ParameterError(
-                "cluster: a cluster needs distributed; pip install -r requirements-cluster.txt"
-            ) from None
-        if address.startswith("tls:") and not dask.config.get("distributed.client.security-loader"):
-            _check_certificates(address, distributed.Security())
-        # What goes wrong is said in one line, by what is raised.
-        for name in ("distributed", *logging.root.manager.loggerDict):
-            if name.startswith("distributed"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                self.client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
-            except (OSError, ValueError) as error:
-                reason = " ".join(str(error).split())
-                raise ParameterError(
-                    f"cluster: no scheduler answers at {address} ({reason}); start one with "
-                    "`dask scheduler`, whose first lines say its address"
-                ) from None
-        self.client.amm.stop()  # it takes away what no job waits for just now, and it travels again
-        self.address, self.sent = address, {}
-
-    def wait(self):
-        """Raise ParameterError where no worker comes."""
-        end = time.monotonic() + SECONDS
-        while not self.client.nthreads():
-            if time.monotonic() > end:
-                raise ParameterError(
-                    f"cluster: the scheduler {self.address} has no worker; start one with "
-                    f"`dask worker {self.address} --nthreads 1`"
-                )
-            time.sleep(0.1)
-
-    def check(self):
-        """Raise ParameterError where a worker differs from this process, or has several threads."""
-        found = self.client.run(about_there, on_error="return")
-        for worker, theirs in found.items():
-            if isinstance(theirs, OSError):
-                continue  # it has ended, and the scheduler will notice
-            if isinstance(theirs, BaseException):
-                theirs = f"cannot import this code ({' '.join(str(theirs).split())})"
-            fault = theirs if isinstance(theirs, str) else difference(about(), theirs)
-            if fault:
-                raise ParameterError(f"cluster: the worker {worker} {fault}")
-
-    def send(self, value, device):
-        """Return the future of a value on the workers; of equal ones there is one."""
-        content = pack(value)
-        key = f"sent-{hashlib.sha256(content).hexdigest()[:24]}-{device}"
-        if key not in self.sent:  # as a task, so that it is there again where its worker ends
-            self.sent[key] = self.client.submit(Parcel.unpacked, content, device, key=key)
-        return self.sent[key]
-
-    def stands(self):
-        """Tell whether the connection has not ended, of which it takes a moment to know."""
-        time.sleep(1)
-        return self.client.status == "running"
-
-    def lost(self):
-        """Return what to raise where the scheduler has ended."""
-        _connected.cache_clear()
-        return ParameterError(
-            f"cluster: the scheduler {self.address} has ended, or cannot be reached any more; "
-            "start one and run this again: of rows_file, the rows that it has are kept"
-        )
-
-
-@cache
-def _connected(address):
-    return _Cluster(address)
-
-
-@contextlib.contextmanager
-def _connection(address):
-    """Give the cluster of an address; where its scheduler ends meanwhile, say so in one line."""
-    cluster = _connected(address)
-    try:
-        yield cluster
-    except ParameterError:
-        raise
-    except Exception:  # of many kinds, where the connection ends in the middle of something
-        if cluster.stands():
-            raise
-        raise cluster.lost() from None
 
 
 class _Run:
@@ -227,7 +103,9 @@ class _Run:
     def _submit(self, number, worker):
         content, values = pack_call(self.function, self.calls[number])
         for value in values:
-            if id(value) not in self.sent:  # with the value: while it lives nothing has its id
+            _, future = self.sent.get(id(value), (value, None))
+            if future is None or future.status == "error":
+                # With the value: while it lives nothing has its id.
                 self.sent[id(value)] = value, self.cluster.send(value, self.device)
         sent = [self.sent[id(value)][1] for value in values]
         job = (content, self.device, about(), self.name if self.take else "", number, *sent)

@@ -20,7 +20,7 @@ from lib.studies.study import Study
 
 RESULTS = files.DATA / "results"
 KEPT = files.DATA / "cache" / "evidence"
-NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_class", "by_rank")
+NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_rank")
 
 
 def write(study: Study, name: str) -> Path:

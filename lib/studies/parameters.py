@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lib import augmentation, datasets
 from lib.constraint import ALLOWED, NATURAL, UNTRAINED, Constraint, constraints
 from lib.networks import SMALL, small_network
-from lib.runtime import files, remote, rules
+from lib.runtime import files, rules, scheduler
 from lib.runtime.rows import check as check_rows
 from lib.runtime.rules import (
     ParameterError,
@@ -154,7 +154,7 @@ def _cluster(name, value):
         raise ValueError(
             f"{value!r} is no address of a Dask scheduler; as in tcp://127.0.0.1:8786, or nothing"
         )
-    remote.check(value)
+    scheduler.check(value)
 
 
 def _new_csv(name, value):

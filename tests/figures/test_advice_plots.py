@@ -9,7 +9,7 @@ from lib.advisor.advice import Plan
 from lib.constraint import FROM_SCRATCH, NATURAL, Constraint
 from lib.figures import advice_plots
 from lib.figures.estimates import Estimate
-from lib.figures.plots import VERMILLION, look
+from lib.figures.looks import VERMILLION, look
 from lib.images import Images
 
 BEST, WEAK = Constraint("l2", 0.5), Constraint("l2", 0.1)

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from lib.figures import claim_plots, claim_tables
-from lib.figures.plots import BLUE
+from lib.figures.looks import BLUE
 from lib.random_effects import Effect, effect
 from lib.studies import claims
 

@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import to_hex, to_rgb
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint
-from lib.figures import cue_plots, plots
+from lib.figures import cue_plots, looks
 from lib.figures.cue_plots import DECISIONS
 
 ROBUST = Constraint("l2", 0.5)
@@ -67,7 +67,7 @@ def test_against_bias_draws_one_point_a_network(ax):
     found = {c.get_label(): c.get_offsets().tolist() for c in ax.collections}
     assert found["natural"] == [[10, 50], [20, 60]] and found["ℓ2 0.5"] == [[90, 70]]
     colours = {c.get_label(): to_hex(c.get_facecolor()[0]).upper() for c in ax.collections}
-    assert colours["natural"] == plots.DARK.upper()
+    assert colours["natural"] == looks.DARK.upper()
     assert len(set(colours.values())) == 3
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lib.constraint import NATURAL, Constraint
-from lib.figures import image_plots, plots
+from lib.figures import image_plots, looks
 
 STRONG = Constraint("l2", 0.5)
 
@@ -52,9 +52,9 @@ def test_adversarial_examples():
     assert len(rows) == 5
     assert [text.get_text() for text in rows[0].texts] == ["a", "b", "b"]
     assert [text.get_text() for text in rows[2].texts] == ["b", "b", "a"]
-    wrong = [text.get_color() == plots.VERMILLION for text in rows[2].texts]
+    wrong = [text.get_color() == looks.VERMILLION for text in rows[2].texts]
     assert wrong == [True, False, True]
-    assert not any(text.get_color() == plots.VERMILLION for text in rows[4].texts)
+    assert not any(text.get_color() == looks.VERMILLION for text in rows[4].texts)
     tiles = np.asarray(rows[1].images[0].get_array())
     head = tiles.shape[0] - 8 - 2
     for i in range(3):

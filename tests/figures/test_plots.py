@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
 from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint, constraints
-from lib.figures import image_plots, plots
+from lib.figures import image_plots, looks, plots
 
 LADDER = [*constraints([0.1, 0.25, 0.5], [2 / 255, 4 / 255]), UNTRAINED]
 LABELS = ["natural", "ℓ2 0.1", "ℓ2 0.25", "ℓ2 0.5", "ℓ∞ 2/255", "ℓ∞ 4/255", "untrained"]
@@ -54,9 +54,9 @@ def test_what_is_drawn_is_the_frame(ax, draw, x):
 
 
 def test_looks():
-    found = {constraint: plots.look(constraint, LADDER) for constraint in LADDER}
+    found = {constraint: looks.look(constraint, LADDER) for constraint in LADDER}
     assert found[NATURAL]["linestyle"] == "--" and found[UNTRAINED]["linestyle"] == ":"
-    assert plots.look(FROM_SCRATCH, LADDER)["linestyle"] == ":"
+    assert looks.look(FROM_SCRATCH, LADDER)["linestyle"] == ":"
     robust = LADDER[1:-1]
     assert {found[c]["linestyle"] for c in robust} == {"-"}
     r, g, b = to_rgb(found[NATURAL]["color"])
@@ -67,18 +67,18 @@ def test_looks():
         assert all(max(range(3), key=c.__getitem__) == strongest for c in colours)
         brightness = [sum(c) for c in colours]
         assert brightness == sorted(brightness, reverse=True)
-    assert to_hex(found[STRONG]["color"]) == plots.VERMILLION.lower()
-    assert to_hex(found[robust[-1]]["color"]) == plots.BLUE.lower()
+    assert to_hex(found[STRONG]["color"]) == looks.VERMILLION.lower()
+    assert to_hex(found[robust[-1]]["color"]) == looks.BLUE.lower()
     assert len({to_hex(look["color"]) for look in found.values()}) == len(LADDER)
 
 
 def test_networks_of_another_origin_are_dash_dotted_in_greens():
     others = [Constraint(name) for name in ("b.pt", "a.pt")]
-    looks = [plots.look(c, [*LADDER, *others]) for c in others]
-    assert {look["linestyle"] for look in looks} == {"-."}
-    assert to_hex(looks[0]["color"]) == plots.GREEN.lower() != to_hex(looks[1]["color"])
+    found = [looks.look(c, [*LADDER, *others]) for c in others]
+    assert {look["linestyle"] for look in found} == {"-."}
+    assert to_hex(found[0]["color"]) == looks.GREEN.lower() != to_hex(found[1]["color"])
     for constraint in LADDER:  # and change no others
-        assert plots.look(constraint, [*LADDER, *others]) == plots.look(constraint, LADDER)
+        assert looks.look(constraint, [*LADDER, *others]) == looks.look(constraint, LADDER)
 
 
 def test_the_order_of_the_rows_does_not_matter():
@@ -117,7 +117,7 @@ def test_differences_stand_side_by_side_around_a_line_at_nothing(ax):
         part = data[data["constraint"] == constraint]
         assert not caps and line.get_linewidth() == whiskers.get_linewidth()[0] == 1
         assert line.get_ydata().tolist() == pytest.approx((100 * part["mean"]).tolist())
-        assert hue(line) == to_hex(plots.look(constraint, LADDER[1:])["color"])
+        assert hue(line) == to_hex(looks.look(constraint, LADDER[1:])["color"])
         places.append(np.log2(np.asarray(line.get_xdata(), float) / part["n_train"]))
         for whisker, x, row in zip(
             whiskers.get_segments(), line.get_xdata(), part.itertuples(), strict=True
@@ -284,11 +284,11 @@ def test_a_source_looks_the_same_in_every_panel_whichever_others_it_has():
 
 def test_what_comes_with_the_book_looks_as_the_source_it_is_called_after():
     called = [Constraint(f"photographs {name}") for name in ("ℓ2 0.5", "natural", "nothing")]
-    found = plots.lines(pd.DataFrame({"constraint": called}))
+    found = looks.lines(pd.DataFrame({"constraint": called}))
     assert [name for name, _, _ in found] == [called[1], called[0], called[2]]
-    alone = {name: style for name, _, style in plots.lines(frame(among=[NATURAL, STRONG]))}
+    alone = {name: style for name, _, style in looks.lines(frame(among=[NATURAL, STRONG]))}
     for (_, _, style), name in zip(found, (NATURAL, Constraint("l2", 0.5)), strict=False):
-        assert style["marker"] == plots.look(name, [name])["marker"]
+        assert style["marker"] == looks.look(name, [name])["marker"]
     assert found[0][2]["color"] == alone[NATURAL]["color"]
-    both = plots.lines(pd.DataFrame({"constraint": [called[0], Constraint("l2", 0.5)]}))
+    both = looks.lines(pd.DataFrame({"constraint": [called[0], Constraint("l2", 0.5)]}))
     assert len({str(style["marker"]) for _, _, style in both}) == 2  # beside the ladder's own

@@ -4,7 +4,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
-from lib.figures import plots, tuning_plots
+from lib.figures import looks, tuning_plots
 
 AMONG = (NATURAL, Constraint("l2", 0.25), UNTRAINED)
 
@@ -53,7 +53,7 @@ def test_all_blocks_come_last(ax, zero):
         assert ends == [pytest.approx(pair) for pair in expected]
     marks = [line for line in ax.lines if list(line.get_ydata()) == [0, 0]]
     assert len(marks) == zero
-    assert drawn["natural"][0].get_color() == plots.DARK
+    assert drawn["natural"][0].get_color() == looks.DARK
 
 
 def test_depths_that_not_all_have_are_marked_one_by_one(ax):

@@ -21,7 +21,7 @@ from lib.runtime.rules import ParameterError
 from lib.zoo import models
 
 pytest.importorskip("distributed")
-from lib.runtime import parcels, remote, workers
+from lib.runtime import parcels, remote, scheduler, workers
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -32,8 +32,8 @@ def dask(tmp_path_factory):
     made = Dask(tmp_path_factory.mktemp("dask"))
     made.workers = [made.worker(), made.worker()]
     yield made
-    remote._connected(made.address).client.close()
-    remote._connected.cache_clear()
+    scheduler.connected(made.address).client.close()
+    scheduler.connected.cache_clear()
     made.close()
 
 
@@ -42,7 +42,7 @@ def own(tmp_path):
     """A cluster of this test alone, without workers."""
     made = Dask(tmp_path)
     yield made
-    remote._connected.cache_clear()
+    scheduler.connected.cache_clear()
     made.close()
 
 
@@ -88,7 +88,7 @@ def same(one, two):
 
 
 def test_rows_are_those_of_this_machine_and_networks_travel_once(dask, tmp_path):
-    remote.check(dask.address)
+    scheduler.check(dask.address)
     file = str(tmp_path / "rows.jsonl")
     here = collect(jobs(tmp_path), label="here")
     before = len(list(tmp_path.glob("read-*")))
@@ -158,6 +158,31 @@ def test_a_job_that_lacks_memory_is_made_again(dask, tmp_path, kind):
     assert each(lacks_memory, calls, label="x", cluster=dask.address) == [0, 1, 2, 3, 4]
     tried = [path.name.split("-")[0] for path in tmp_path.iterdir()]
     assert len(tried) == 2 and set(tried) <= {str(worker.pid) for worker in dask.workers}
+
+
+class Heavy(torch.nn.Linear):
+    """A network for which there is no memory the first two times that it is read."""
+
+    def __init__(self, folder):
+        super().__init__(3, 2)
+        self.folder = folder
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        if len(list(self.folder.iterdir())) <= 2:
+            raise MemoryError
+
+
+def weighed(network, value):
+    return value, float(network.weight.detach().sum())
+
+
+def test_a_network_that_lacks_memory_is_read_again(dask, tmp_path):
+    heavy = Heavy(tmp_path)
+    calls = [{"network": heavy, "value": v} for v in range(3)]
+    expected = [weighed(heavy, v) for v in range(3)]
+    assert each(weighed, calls, label="x", cluster=dask.address) == expected
 
 
 def test_a_job_that_lacks_memory_everywhere_is_one_line(dask, tmp_path):
@@ -260,7 +285,7 @@ def test_workers_of_other_code_are_refused_by_name(own, tmp_path, environment, s
     (tmp_path / "none" / "lib").mkdir(parents=True)
     (tmp_path / "none" / "lib" / "__init__.py").write_text("raise ImportError('not here')")
     own.worker(PYTHONPATH=str(tmp_path / environment["PYTHONPATH"]))
-    for use in (remote.check, lambda at: each(round, [{"number": 1.6}], label="x", cluster=at)):
+    for use in (scheduler.check, lambda at: each(round, [{"number": 1.6}], label="x", cluster=at)):
         with pytest.raises(ParameterError, match=rf"^cluster: the worker tcp://\S+ {said}"):
             use(own.address)
 
@@ -282,27 +307,27 @@ def test_a_worker_of_several_threads_is_refused(own):
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line_at_once(monkeypatch):
-    assert remote.SECONDS <= 5
-    monkeypatch.setattr(remote, "SECONDS", 1)
+    assert scheduler.SECONDS <= 5
+    monkeypatch.setattr(scheduler, "SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x:1"):
         start = time.monotonic()
         with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
             each(round, [{"number": 1.6}], label="x", cluster=address)
         assert time.monotonic() - start < 30
         with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
-            remote.check(address)
+            scheduler.check(address)
 
 
 def test_a_scheduler_without_workers_is_one_line_that_says_how_to_start_one(own, monkeypatch):
-    monkeypatch.setattr(remote, "SECONDS", 1)
+    monkeypatch.setattr(scheduler, "SECONDS", 1)
     said = f"^cluster: the scheduler {own.address} has no worker; start one with `dask worker tcp:"
     with pytest.raises(ParameterError, match=said) as error:
-        remote.check(own.address)
+        scheduler.check(own.address)
     assert len(str(error.value).splitlines()) == 1
     own.scheduler.kill()
     own.scheduler.wait()
     with pytest.raises(ParameterError, match=r"^cluster: the scheduler tcp://\S+ has ended"):
-        remote.check(own.address)
+        scheduler.check(own.address)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +339,7 @@ def test_an_address_that_asks_for_certificates_needs_some(file, said):
 
     names = {f"distributed.comm.tls.{name}": file for name in ("ca-file", "client.cert")}
     with dask.config.set(names), pytest.raises(ParameterError) as error:
-        remote._Cluster("tls://127.0.0.1:9")
+        scheduler.Cluster("tls://127.0.0.1:9")
     assert "tls://127.0.0.1:9 asks for certificates" in str(error.value)
     assert said in str(error.value) and len(str(error.value).splitlines()) == 1
 
@@ -324,7 +349,7 @@ def test_without_distributed_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(ParameterError, match=r"^cluster: .*pip install -r requirements-cluster"):
         each(round, [{"number": 1.6}], label="x", cluster="tcp://127.0.0.1:10")
     with pytest.raises(ParameterError, match=r"^cluster: .*pip install -r requirements-cluster"):
-        remote.check("tcp://127.0.0.1:10")
+        scheduler.check("tcp://127.0.0.1:10")
 
 
 @pytest.mark.long

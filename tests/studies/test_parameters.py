@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.networks import small_network
-from lib.runtime import remote
+from lib.runtime import scheduler
 from lib.runtime.rules import ParameterError
 from lib.studies import parameters
 from lib.studies.parameters import TABLE, check
@@ -90,7 +90,7 @@ def kernel(**values):
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in GOOD.items() for v in vs])
 def test_a_value_that_is_allowed_is_returned(name, value, monkeypatch):
-    monkeypatch.setattr(remote, "check", lambda address: None)  # every scheduler answers
+    monkeypatch.setattr(scheduler, "check", lambda address: None)  # every scheduler answers
     assert check(kernel(**{name: value})) == {name: value}
 
 
@@ -116,7 +116,7 @@ def test_a_cluster_is_asked_when_it_is_named_and_then_alone(monkeypatch):
         asked.append(address)
         raise ParameterError(f"cluster: the scheduler {address} has no worker")
 
-    monkeypatch.setattr(remote, "check", no_worker)
+    monkeypatch.setattr(scheduler, "check", no_worker)
     check(kernel(cluster=""))
     with pytest.raises(ParameterError, match=r"^cluster: 'here' is no address"):
         check(kernel(cluster="here"))
