@@ -72,9 +72,12 @@ def sources() -> pd.DataFrame:
     rows = []
     for (constraint, _), path in shipped.available().items():
         found = shipped.record(path)["validation"]
-        shares = {"clean": found["clean_accuracy"], **found["robust_accuracy"]}
-        percent = {column: 100 * share for column, share in shares.items()}
-        rows.append({"source": str(constraint), "seeds": 1, **percent})
+        attacked = {
+            str(Constraint.parse(ball)): 100 * share
+            for ball, share in found["robust_accuracy"].items()
+        }
+        clean = 100 * found["clean_accuracy"]
+        rows.append({"source": str(constraint), "seeds": 1, "clean": clean, **attacked})
     by_kind = pd.DataFrame(rows).groupby("source", sort=False)
     return by_kind.mean().assign(seeds=by_kind["seeds"].sum())
 
@@ -85,8 +88,8 @@ def paper() -> pd.DataFrame:
     As `lib.stats.summary` returns summaries, of shares 0 to 1; low and high are the mean: it prints
     no intervals.
     """
-    # So that 4/255 is what it is here: pandas 2 reads some numbers to all but the last bit.
-    rows = pd.read_csv(DATA / "paper.csv", float_precision="round_trip")
+    # As text, so that 4/255 is what it is here: pandas reads some numbers to all but the last bit.
+    rows = pd.read_csv(DATA / "paper.csv", dtype={"eps": str})
     rows["constraint"] = [
         Constraint(name, float(eps))
         for name, eps in zip(rows["constraint"], rows["eps"], strict=True)
