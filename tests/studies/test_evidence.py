@@ -231,7 +231,7 @@ def test_the_tables_of_the_book_are_whole(world, name):
         whole = part.dropna(axis=1, how="all").reset_index(drop=True)
         assert not faults(whole, name, contrasts.robust(world))
     of_all = ("heads", "resolutions", "resolutions_of_controls", "curves", "depths")
-    if name == "depths" and (named := protocols.read(world).depth_sources):
+    if name in ("curves", "depths") and (named := protocols.read(world).depth_sources):
         assert set(rows["constraint"]) == set(map(Constraint.parse, named))
     if name in of_all and world == "photographs":
         wanted = {measured.TITLES[target] for target in rules()["targets"]}
