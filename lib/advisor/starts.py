@@ -50,10 +50,8 @@ def load(
 
     names: each a constraint as `lib.constraint.Constraint.parse` reads it, such as "natural" or
     "l2 0.5", for a source trained under it; "untrained" or "from scratch", random weights of which
-    the second are meant to be trained whole, both of the form of the ladder's sources where one of
-    these is named, too, else of those that come with the book; one of those that come with the
-    book, such as "photographs l2 0.5"; or a checkpoint as in `lib.zoo.published.network`.
-    source_data: what the
+    the second are meant to be trained whole; one of those that come with the book, such as
+    "photographs l2 0.5"; or a checkpoint as in `lib.zoo.published.network`. source_data: what the
     ladder learns, as in `lib.datasets.load`, or "photographs": then it is of those that come with
     the book. n_source: how many images of it, 0 for all; source_seed, source_epochs, attack_steps,
     device: seed, epochs and the rest of `lib.studies.pretrained.source`. cluster: where the ladder
@@ -97,8 +95,16 @@ def asked(given: Mapping) -> list[str]:
 
 
 def settings(given: Mapping) -> dict:
-    """Take of a chapter's parameters those that `load` takes besides the names."""
-    return {name: given[name] for name in load.__kwdefaults__ or {}}
+    """Take of a chapter's parameters those that `load` takes besides the names.
+
+    Where no name that `asked` returns is of the ladder but its last, random weights are of the form
+    of the sources that come with the book.
+    """
+    *names, _ = asked(given)
+    if any(map(_constraint, names)):
+        return {name: given[name] for name in load.__kwdefaults__ or ()}
+    elsewhere = {name: given[name] for name in ("source_seed", "device", "cluster")}
+    return {"source_data": shipped.PHOTOGRAPHS, **elsewhere}
 
 
 def images(starts: Iterable[Start], target: str, n: int) -> dict[Constraint, Images]:
@@ -160,20 +166,20 @@ def _constraint(name):
 
 def _of_ladder(asked, given, seed):
     """Return {constraint: network} of the ladder, and of random weights."""
-    device, controls = choose_device(given["device"]), {UNTRAINED, FROM_SCRATCH} & asked
-    trained = asked - controls
-    if shipped.meant(given["source_data"]) or not trained:
+    device = choose_device(given["device"])
+    if shipped.meant(given["source_data"]):
         learned = {name: UNTRAINED if name == FROM_SCRATCH else name for name in asked}
         return {name: shipped.load(c, seed)[0].to(device) for name, c in learned.items()}
-    train, test = (
-        datasets.load(given["source_data"], part, n=n or None)
-        for part, n in (("train", given["n_source"]), ("test", 0))
-    )
-    under = sorted(trained)
-    made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
-    models = {constraint: model for (constraint, _), model in made.networks.items()}
-    if controls:
-        models |= dict.fromkeys(controls, pretrained.untrained(train, seed=seed, device=device))
+    models = {}
+    if asked:
+        train = datasets.load(given["source_data"], n=given["n_source"] or None)
+    if controls := {UNTRAINED, FROM_SCRATCH} & asked:
+        model = pretrained.untrained(train, seed=seed, device=device)
+        models |= dict.fromkeys(controls, model)
+    if trained := asked - {UNTRAINED, FROM_SCRATCH}:
+        test, under = datasets.load(given["source_data"], "test"), sorted(trained)
+        made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
+        models |= {constraint: model for (constraint, _), model in made.networks.items()}
     return models
 
 

@@ -55,10 +55,12 @@ class Answer:
     def __call__(self, sentence: str, *, at: int | None = None) -> None:
         """Say a sentence of plain text, which becomes a part of the answer.
 
-        at: before which of the sentences so far, from 0; None for behind them all.
+        at: before which of the sentences so far, from 0; None for behind them all. What is a part
+        already stays where it is, as where a cell is run again.
         """
         say(sentence)
-        self.sentences.insert(len(self.sentences) if at is None else at, sentence)
+        if sentence not in self.sentences:
+            self.sentences.insert(len(self.sentences) if at is None else at, sentence)
         self._place.update(Markdown(f"**In short.** {' '.join(self.sentences)}"))
 
     def say(self) -> None:
@@ -79,10 +81,13 @@ def quote(**values: object) -> None:
 
 
 def show(**figures: Figure) -> None:
-    """Display figures, and store them under their names for other pages to quote by `glue`."""
+    """Display figures, and store them under their names for other pages to quote by `glue`.
+
+    All figures that are open are closed, those that were made on the way, too.
+    """
     for name, figure in figures.items():
         glue(name, figure)
-        plt.close(figure)
+    plt.close("all")
 
 
 def series(

@@ -121,7 +121,7 @@ def connection(address: str) -> Iterator[Cluster]:
 
 
 def check(address: str) -> None:
-    """Raise ParameterError where `remote.run` will before its first job, or none comes to make it.
+    """Raise ParameterError where `remote.run` will before its first job, or no worker comes.
 
     address: of a scheduler, as tcp://HOST:PORT.
     """

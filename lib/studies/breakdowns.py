@@ -63,14 +63,14 @@ def by_target(
 
     level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
-    Returns a row for each: target, the columns, and of the differences what `lib.stats.paired`
-    does: mean, low and high (over seeds), shares, and of_seeds, a tuple of their means.
+    Returns a row for each: target, the columns, and of the differences, as shares, mean, low and
+    high (Student's over seeds; NaN with one), and of_seeds, a tuple of the seeds' means.
     """
     return _over_seeds(gap(rows, "clean_accuracy", first, second), ["target", *by], level=level)
 
 
 def _over_seeds(pairs, by, value="gap", level=0.95):
-    """Summarise a value in points over the seeds, for each combination of the columns `by`."""
+    """Summarise a value, given in points, over the seeds for each combination of `by`: shares."""
     found = []
     for key, part in pairs.groupby(by, sort=False):
         own = part.groupby("source_seed")[value].mean() / 100

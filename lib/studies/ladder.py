@@ -161,7 +161,8 @@ class Ladder:
     def using(self, **settings) -> "Ladder":
         """Keep arguments of the functions that are called, for each call that does not give them.
 
-        settings: as `call` of `measure`; an argument that differs by network is a By.
+        settings: as `call` of `measure`. A By of other keys than the network's is for `measure`
+        alone; what `each` calls is given its own.
         """
         return replace(self, settings={**self.settings, **settings})
 

@@ -56,9 +56,8 @@ class Protocol:
     how many blocks are trained besides the head, -1 for all, and with how many images.
     depth_sources: of which sources, those of the learning curves, too, as texts that
     `lib.constraint.Constraint.parse` reads; none for natural ones, the robust ones that stand for
-    all, and random weights. amplitudes, dose_sizes: of
-    the texture that sources learn, as in `lib.microcosm.draw`, and the training images of heads on
-    them.
+    all, and random weights. amplitudes, dose_sizes: of the texture that sources learn, as in
+    `lib.microcosm.draw`, and the training images of heads on them.
     """
 
     name: str

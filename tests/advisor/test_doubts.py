@@ -180,3 +180,16 @@ def test_what_few_flips_catch_is_known_no_better_than_they_allow():
     assert one.loc[0.5, "mean"] == one.loc[0.5, "high"] == 1 and one.loc[0.5, "low"] < 0.5
     assert one.loc[0, "low"] == 0 and one.loc[0, "high"] > 0.5
     assert doubts.caught(trials, 100).set_index("checked").loc[0.5, "low"] > 0.98
+
+
+def test_the_most_doubtful_by_either_influence():
+    values = {
+        "self-influence": [0.1, 0.3, 0.2],
+        "harm": [3.0, 1.0, 2.0],
+        "held-out loss": [0, 0, 0],
+    }
+    first = doubts.most_doubtful(pd.DataFrame(values), count=2)
+    assert {name: list(rows.index) for name, rows in first.items()} == {
+        "self-influence": [1, 2],
+        "harm": [0, 2],
+    }

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from lib import datasets
 from lib.advisor import starts
@@ -134,3 +135,35 @@ def test_a_checkpoint_says_its_size_and_its_entry(tmp_path):
 def test_unknown_names_are_refused_before_anything_is_trained(name, said):
     with pytest.raises((ValueError, ImportError), match=said):
         starts.load(["natural", name], device="cpu")
+
+
+def given(**changed):
+    values = {"sources": "photographs natural", "with_ladder": False, "l2": [0.25], "linf": []}
+    return {**values, **starts.load.__kwdefaults__, "n_source": 20, **changed}
+
+
+def test_a_chapter_asks_for_its_sources_and_random_weights():
+    assert starts.asked(given()) == ["photographs natural", "untrained"]
+    twice = given(sources="natural, untrained", with_ladder=True)
+    assert starts.asked(twice) == ["natural", "l2 0.25", "untrained"]
+    with pytest.raises(ValueError, match="without the ladder, name sources"):
+        starts.asked(given(sources=""))
+
+
+def test_random_weights_have_the_form_of_the_sources_beside_them():
+    book, ladder = starts.settings(given()), starts.settings(given(with_ladder=True))
+    assert book["source_data"] == "photographs" and "n_source" not in book
+    assert ladder["source_data"] == "microcosm" and ladder["n_source"] == 20
+    named = starts.settings(given(sources="photographs natural, l2 0.5"))
+    assert named["source_data"] == "microcosm"
+
+
+def test_each_start_is_shown_images_of_its_size(tmp_path):
+    for name in ("left", "right"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(tmp_path / "mine" / name / f"{i}.png")
+    two = [starts.Start(str(n), Constraint(str(n)), None, n) for n in (8, 16)]
+    found = starts.images(two, str(tmp_path / "mine"), 0)
+    sides = {name.name: images.x.shape[-1] for name, images in found.items()}
+    assert sides == {"8": 8, "16": 16} and {len(images) for images in found.values()} == {6}

@@ -31,9 +31,9 @@ def displayed(monkeypatch):
 def stored(monkeypatch):
     kept = {}
 
-    def glue(name, value, display):
-        assert display is False
+    def glue(name, value, display=True):
         kept[name] = value
+        kept.setdefault("displayed", []).extend([name] * display)
 
     monkeypatch.setattr(sentences, "glue", glue)
     return kept
@@ -50,10 +50,20 @@ def test_what_is_said_is_markdown(displayed):
 
 def test_numbers_texts_and_figures_are_stored_for_other_pages(stored):
     figure = plt.figure()
-    sentences.quote(n=3, share=np.float32(0.5), count=np.int64(2), word="higher", figure=figure)
+    table = pd.DataFrame({"a": [1]}).style
+    given = {"n": 3, "share": np.float32(0.5), "count": np.int64(2), "word": "higher"}
+    sentences.quote(**given, figure=figure, table=table)
+    assert stored.pop("displayed") == [] and stored.pop("table") is table
     assert stored == {"n": 3.0, "share": 0.5, "count": 2.0, "word": "higher", "figure": figure}
     assert {type(stored[name]) for name in ("n", "share", "count")} == {float}
     assert plt.get_fignums() == []  # else the cell would show it as well
+
+
+def test_a_figure_that_another_page_quotes_is_shown_and_no_other_stays_open(stored):
+    plt.figure()
+    figure = plt.figure()
+    sentences.show(evidence=figure)
+    assert stored == {"evidence": figure, "displayed": ["evidence"]} and plt.get_fignums() == []
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +118,10 @@ def test_a_dollar_in_a_table_begins_no_formula(executed):
 
 def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
     answer = sentences.Answer()
-    answer("so")
+    for _ in range(2):  # as where a cell is run again
+        answer("so")
     answer.say()
-    assert stored == {"answer": "so"} and displayed == ["so", "- so"]
+    assert stored == {"answer": "so", "displayed": []} and displayed == ["so", "so", "- so"]
 
 
 def test_what_differences_are_is_said_above_them(displayed):

@@ -50,6 +50,12 @@ def test_by_target_gives_the_interval_over_the_seeds_and_each_seed():
     assert plain.to_dict() == pytest.approx({"a": 0.02, "b": -0.02})
 
 
+def test_one_seed_has_no_interval():
+    found = breakdowns.by_target(made(lambda t, s, n, i: 2, seeds=(0,)), ROBUST)
+    assert found["mean"].tolist() == pytest.approx([0.02, 0.02])
+    assert found[["low", "high"]].isna().all(axis=None)
+
+
 def test_intervals_that_hold_together_are_wider():
     rows = made(lambda t, s, n, i: s)
     alone, together = (
@@ -96,6 +102,7 @@ def test_controls_are_compared_at_the_sizes_that_they_have():
     control = control[control["constraint"] == ROBUST].assign(constraint=OTHER)
     ((one, (own, less)),) = breakdowns.resolution_of_each(rows, control, ROBUST).items()
     assert one == OTHER and (own.mean, less.mean) == pytest.approx((1, 1))
+    assert breakdowns.resolution_of_each(rows, control[:0], ROBUST) == {}
 
 
 def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():

@@ -11,7 +11,8 @@ from paired_rows import OTHER, ROBUST, SEEDS, doublings, made
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.runtime.files import DATA
-from lib.studies import breakdowns, contrasts
+from lib.studies import breakdowns, contrasts, measured
+from lib.studies.claims import rules
 from lib.studies.measured import TITLES
 
 # Pairs.
@@ -321,3 +322,9 @@ def test_the_rung_of_the_photographs_is_chosen_and_that_of_the_microcosm_fixed(m
     monkeypatch.setattr(contrasts, "rung", lambda: OTHER)
     assert contrasts.robust("photographs") == OTHER
     assert contrasts.robust("microcosm") == Constraint("l2", 0.25)
+
+
+def test_the_sources_of_the_book_are_headed_as_sources_are_called():
+    known = measured.sources()
+    assert list(known)[:2] == ["seeds", "clean"] and "ℓ2 0.25" in known
+    assert str(NATURAL) in known.index and known["seeds"].min() >= rules()["sources"]["seeds"]

@@ -142,6 +142,12 @@ def test_gradients_are_mapped_and_measured_where_masks_are_known(ladder):
     assert synthesis.gradients(model, images).rows == []
 
 
+def test_pictures_are_those_of_one_seed():
+    made = {(name, seed): synthesis.Made(seed, []) for name in (ROBUST, NATURAL) for seed in (0, 1)}
+    assert synthesis.pictures(made) == {ROBUST: 0, NATURAL: 0}
+    assert list(synthesis.pictures(made, seed=1).values()) == [1, 1]
+
+
 def test_rows_of_all_networks_and_experiments(inverted, ladder):
     rows = synthesis.rows(inverted, inverted)
     assert list(rows) == ["constraint", "source_seed", "what", "start", "measure", "value"]
