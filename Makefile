@@ -36,7 +36,7 @@ tune:  ## Fine-tune a source to a folder and save it: make tune TARGET=FOLDER SO
 	@$(ready) book
 	@$(python) -m lib.advisor fit "$(TARGET)" --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
-bench:  ## Measure speed beside its floors and peers; ARGS="pgd" for one claim, "--whole" for make book too
+bench:  ## Measure speed beside its floors and peers; ARGS="pgd" for one claim, "--whole" for whole commands
 	@$(ready) bench
 	@$(python) -m benchmarks $(ARGS)
 

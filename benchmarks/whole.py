@@ -1,6 +1,6 @@
-"""Whole commands, minutes each: beside their limits, and from cold beside from warm.
+"""Whole commands, minutes each: beside their limits, from cold beside from warm, on a cluster.
 
-They run in a copy of this clone, without its stores, so that cold is cold.
+Chapters run in a copy of this clone, without its stores, so that cold is cold.
 """
 
 import shutil
@@ -8,45 +8,82 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 from benchmarks.measure import row
+from lib.runtime import rows as kept_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {"test": 360, "book": 600}
 """Seconds that `make test` and `make book` may take."""
-CHAPTER = "02"
+TRAINS, FINE_TUNES = "03", "02"
+"""A chapter whose sources are trained, and one that fine-tunes those of the book."""
+WORKERS = 2
 LEFT_BEHIND = (".git", ".venv", "_build", "runs", "cache", "__pycache__", ".*_cache", "*.egg-info")
 
 
 def rows():
-    """Time `make test` and `make book` here, then a chapter and the pages in a copy."""
+    """Time `make test` and `make book` here, then chapters and the pages in a copy."""
     found = []
     for target, limit in LIMITS.items():
         seconds, done = timed(["make", target], ROOT)
         found.append(row(f"`make {target}`", "limit", seconds, limit, "≤ 1", agree=done))
     with tempfile.TemporaryDirectory() as folder:
-        return found + in_a_copy(Path(folder) / "book")
+        book = copied(Path(folder))
+        return [*found, *from_cold(book), *on_a_cluster(book), *pages(book)]
 
 
-def in_a_copy(book):
-    """Run a chapter three times, each time with more to go on from, then build the pages."""
-    shutil.copytree(ROOT, book, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
-    run = [sys.executable, "-m", "lib.book", "run", CHAPTER, "--no-page", "-o", "out.ipynb"]
-    kept = [*run, "-p", "rows_file", "rows.jsonl"]
+def copied(folder):
+    """Copy this clone, without what earlier runs left behind, and return where it lies."""
+    ignore = shutil.ignore_patterns(*LEFT_BEHIND)
+    return shutil.copytree(ROOT, folder / "book", ignore=ignore)
+
+
+def chapter(name, *options):
+    """Return the command that runs a chapter."""
+    command = [sys.executable, "-m", "lib.book", "run", name, "--no-page", "-o", "out.ipynb"]
+    return [*command, *options]
+
+
+def from_cold(book):
+    """Run a chapter three times, each time with more to go on from."""
+    run = chapter(TRAINS)
+    kept = chapter(TRAINS, "-p", "rows_file", "rows.jsonl")
     ways = {"from cold": run, "its sources trained": kept, "its rows kept": kept}
     seconds = {way: timed(command, book) for way, command in ways.items()}
     (cold, done), *others = seconds.values()
-    what = f"chapter {CHAPTER} from cold"
-    found = [
-        row(what, way, cold, warm, agree=done and also)
+    return [
+        row(f"chapter {TRAINS} from cold", way, cold, warm, agree=done and also)
         for way, (warm, also) in zip(list(ways)[1:], others, strict=True)
     ]
-    build, built = timed([sys.executable, "-m", "jupyter_book", "build", "."], book)
-    return [
-        *found,
-        row("the pages built", "`make book`'s limit", build, LIMITS["book"], agree=built),
-    ]
+
+
+def on_a_cluster(book):
+    """Run a chapter on the workers of a Dask cluster, and on as many of its own."""
+    from distributed import LocalCluster
+
+    warnings.simplefilter("ignore")
+    own, done = timed(chapter(FINE_TUNES, "-p", "rows_file", "own.jsonl"), book)
+    options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster:
+        there = ("-p", "rows_file", "there.jsonl", "-p", "cluster", cluster.scheduler_address)
+        theirs, also = timed(chapter(FINE_TUNES, *there), book)
+    files = [book / "own.jsonl", book / "there.jsonl"]
+    same = done and also and same_rows(*map(kept_rows.read, files))
+    what = f"chapter {FINE_TUNES} on {WORKERS} Dask workers"
+    return [row(what, "its own workers", theirs, own, "≤ 1.05", results="all rows", agree=same)]
+
+
+def same_rows(one, two):
+    """Tell whether two runs measured the same, to the last bit, however long it took."""
+    return one.drop(columns="seconds").equals(two.drop(columns="seconds"))
+
+
+def pages(book):
+    """Build the pages, without executing a chapter."""
+    seconds, done = timed([sys.executable, "-m", "jupyter_book", "build", "."], book)
+    return [row("the pages built", "`make book`'s limit", seconds, LIMITS["book"], agree=done)]
 
 
 def timed(command, folder):

@@ -1,5 +1,6 @@
 """The benchmarks run, on tiny sizes, and rivals find the same. Times are not tested."""
 
+import pandas as pd
 import pytest
 
 from benchmarks import __main__ as command
@@ -81,35 +82,53 @@ def test_the_command_prints_the_table_and_writes_it(capsys, tmp_path, monkeypatc
     assert "no claim is called speed" in capsys.readouterr().err
 
 
-def test_whole_commands_run_in_a_copy_without_what_earlier_ones_left(tmp_path, monkeypatch):
+def test_a_copy_lacks_what_earlier_runs_left(tmp_path):
+    book = whole.copied(tmp_path)
+    assert (book / "data" / "claims.yaml").exists()
+    assert not any((book / name).exists() for name in ("data/cache", "_build", ".venv", ".git"))
+
+
+def test_a_chapter_is_run_with_ever_more_to_go_on_from(tmp_path, monkeypatch):
     seen = []
 
     def timed(command, folder):
-        seen.append((command, (folder / "data" / "claims.yaml").exists()))
-        assert not any((folder / name).exists() for name in ("data/cache", "_build", ".venv"))
+        seen.append(command)
         return float(len(seen)), True
 
     monkeypatch.setattr(whole, "timed", timed)
-    rows = whole.in_a_copy(tmp_path / "book")
-    assert [found["ratio"] for found in rows] == [1 / 2, 1 / 3, 4 / 600]
-    assert all(there for _, there in seen) and "rows.jsonl" in seen[2][0]
-    assert all(found["agree"] for found in rows)
+    rows = whole.from_cold(tmp_path)
+    assert [found["ratio"] for found in rows] == [1 / 2, 1 / 3]
+    assert "rows.jsonl" not in seen[0] and seen[1] == seen[2] and "rows.jsonl" in seen[1]
+    assert all(found["agree"] for found in [*rows, *whole.pages(tmp_path)])
+
+
+def test_two_runs_measured_the_same_whatever_time_they_took():
+    one = pd.DataFrame({"value": [0.1, 0.2], "seconds": [1.0, 2.0]})
+    assert whole.same_rows(one, one.assign(seconds=3.0))
+    assert not whole.same_rows(one, one.assign(value=[0.1, 0.2 + 1e-16 * 2]))
+    assert not whole.same_rows(one, one[:1])
 
 
 @pytest.mark.parametrize(
     ("arguments", "written"),
-    [([], True), (["--whole"], True), (["pgd"], False), (["--quick"], False)],
+    [([], "results.md"), (["--whole"], "whole.md"), (["pgd"], None), (["--quick"], None)],
 )
-def test_the_table_of_all_claims_is_written_whatever_else_is_timed(
-    tmp_path, monkeypatch, arguments, written
-):
+def test_a_table_of_all_is_written_each_to_its_file(tmp_path, monkeypatch, arguments, written):
     monkeypatch.setattr(command, "measured", lambda names, quick: [row(names[0], "peer", 1, 2)])
     monkeypatch.setattr(whole, "rows", lambda: [row("`make test`", "limit", 300, 360)])
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "results.md")
+    for name in ("RESULTS", "WHOLE"):
+        monkeypatch.setattr(command, name, tmp_path / getattr(command, name).name)
     command.main(arguments)
-    assert command.RESULTS.exists() == written
-    if "--whole" in arguments:
-        assert "make test" in command.RESULTS.read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == [written] * bool(written)
+    for path in tmp_path.iterdir():
+        assert ("make test" in path.read_text(encoding="utf-8")) == (written == "whole.md")
+
+
+def test_whole_commands_are_timed_alone(capsys):
+    for other in ("pgd", "--quick"):
+        with pytest.raises(SystemExit):
+            command.main(["--whole", other])
+        assert "--whole times whole commands, and no claims" in capsys.readouterr().err
 
 
 def test_make_bench_hands_its_arguments_on_as_they_are():
