@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 from benchmarks.measure import row
+from lib.book.pages import JUPYTER_BOOK
 from lib.runtime import rows as kept_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +83,7 @@ def same_rows(one, two):
 
 def pages(book):
     """Build the pages, without executing a chapter."""
-    seconds, done = timed([sys.executable, "-m", "jupyter_book", "build", "."], book)
+    seconds, done = timed([sys.executable, "-c", JUPYTER_BOOK, "build", "."], book)
     return [row("the pages built", "`make book`'s limit", seconds, LIMITS["book"], agree=done)]
 
 
