@@ -38,7 +38,7 @@ def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -
     ]
     if labelled > len(images):
         said.append(
-            f"They are chosen, as evenly over the classes as these reach, from {labelled}; with "
+            f"They are chosen, as evenly over the classes as these reach, from {labelled:,}; with "
             "more of them the advice may be another: n_labelled sets how many."
         )
     pairs = zip(images.classes, counts, strict=True)
@@ -47,7 +47,7 @@ def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -
     if len(sizes) < 3:
         said.append("They are too few to follow how the accuracy grows with their number.")
     if tested:
-        said.append(f"{tested} test images are left out, to tell in the end what was reached.")
+        said.append(f"{tested:,} test images are left out, to tell in the end what was reached.")
     return said
 
 

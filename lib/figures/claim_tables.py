@@ -64,8 +64,8 @@ def outcomes(called: Mapping[str, str], judged: pd.DataFrame) -> list[str]:
     as_expected = judged["verdict"] == judged["expected"]
     others = [called[name] for name in called if name not in set(judged["claim"])]
     return [
-        f"Expected by the paper, and *not* found: {listing(named[~as_expected])}.",
-        f"Expected, and found: {listing(named[as_expected])}.",
+        f"Expected by the paper, and *not* borne out: {listing(named[~as_expected])}.",
+        f"Expected, and borne out: {listing(named[as_expected])}.",
         *([f"Not run: {listing(others)}."] if others else []),
     ]
 

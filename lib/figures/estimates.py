@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-Words = tuple[str, str]
+Words = tuple[str, ...]
+"""What is said where a 95 % interval lies above 0, where below it, and, if not NOTHING, else."""
 AHEAD: Words = ("ahead", "behind")
-"""What is said of differences whose 95 % interval lies above 0, and below it."""
 NOTHING = "no difference can be told"
 """What the 95 % interval of a difference tells where it holds 0."""
 
@@ -18,7 +18,8 @@ class Estimate:
     """A mean with its 95 % interval, which writes itself.
 
     mean, low, high: in `unit`; low and high are NaN where there is one draw. unit: "points", "%"
-    or "". signed: whether it is a difference. digits: after the point.
+    or "". signed: whether it is a difference. digits: after the point; of a difference up to
+    two where an end of the interval would round to 0, and is not.
 
     As text: +4.2 points (95 % interval +1.0 to +7.4). With the format `short`: +4.2 [+1.0, +7.4];
     with `mean`: +4.2 points; with `judged` the text and, behind a comma, the verdict.
@@ -55,8 +56,9 @@ class Estimate:
             raise ValueError(f"the format is {spec!r}; allowed are mean, short and judged, or none")
         if np.isnan(self.mean):
             return "unknown"
-        how = f"{'+' * self.signed}.{self.digits}f"
-        values = (round(float(v), self.digits) + 0 for v in (self.mean, self.low, self.high))
+        digits = self._digits()
+        how = f"{'+' * self.signed}.{digits}f"
+        values = (round(float(v), digits) + 0 for v in (self.mean, self.low, self.high))
         mean, low, high = (format(value, how) for value in values)  # + 0: no −0.0
         known, unit = not np.isnan(self.low), f" {self.unit}" * bool(self.unit)
         if spec == "mean":
@@ -66,6 +68,14 @@ class Estimate:
         interval = f"95 % interval {low} to {high}" if known else "without an interval"
         told = f", {self.verdict}" if spec == "judged" else ""
         return f"{mean}{unit} ({interval}){told}"
+
+    def _digits(self):
+        """Return how many digits tell on which side of 0 the ends of the interval lie."""
+        ends = [end for end in (self.low, self.high) if end and not np.isnan(end)]
+        for digits in range(self.digits, 3) if self.signed else ():
+            if all(round(float(end), digits) for end in ends):
+                return digits
+        return self.digits
 
 
 def row(frame: pd.DataFrame, **key) -> pd.Series:
@@ -132,8 +142,8 @@ def _estimate(frame, otherwise, key, unit, **how):
 def verdict(low: float, high: float, words: Words = AHEAD) -> str:
     """Say what a 95 % interval of a difference tells: ahead, behind, or nothing.
 
-    words: for differences above and below 0, such as higher and lower.
+    words: for differences above and below 0, such as higher and lower, and for others.
     """
     if np.isnan(low) or low <= 0 <= high:
-        return NOTHING
+        return words[2] if words[2:] else NOTHING
     return words[0] if low > 0 else words[1]

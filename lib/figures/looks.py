@@ -21,16 +21,30 @@ PLAIN = {
 FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
 
 
+_shaded: set[Constraint] = set()
+
+
+def shade(*constraints: Constraint) -> None:
+    """Shade these as one family in all figures from now on, whichever of them a figure has.
+
+    So a source looks the same throughout a chapter. Without constraints: only what a figure has.
+    """
+    if not constraints:
+        _shaded.clear()
+    _shaded.update(constraints)
+
+
 def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
     """Return the colour, line and marker of a constraint among others.
 
     Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
-    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens.
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens. Those of
+    `shade` are among them, too.
     """
     if constraint in PLAIN:
         return PLAIN[constraint]
     hue, marker = FAMILIES.get(constraint.name, (GREEN, "X"))
-    family = [c for c in {constraint, *among} if c not in PLAIN]
+    family = [c for c in {constraint, *among, *_shaded} if c not in PLAIN]
     family = sorted(c for c in family if FAMILIES.get(c.name, (GREEN, "X")) == (hue, marker))
     shade = sns.light_palette(hue, n_colors=len(family) + 1)[1 + family.index(constraint)]
     return {"color": shade, "linestyle": "-" if constraint.ball else "-.", "marker": marker}

@@ -17,8 +17,8 @@ NAMES = {
     "source_seed": "seed",
     "clean_accuracy": "accuracy",
     "cutoff": "cut-off",
-    "match_head": "matches by the head",
-    "match_blocks": "matches by the tail",
+    "match_head": "matches by the head, %",
+    "match_blocks": "matches by the tail, %",
     "spearman": "rank correlation",
 }
 """What tables call columns of rows, where the field's word is another."""

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from lib.constraint import Constraint
-from lib.figures.looks import DARK, lines, look
+from lib.figures.looks import DARK, lines, look, shade
 from lib.figures.names import NAMES, fonts, one_line
 from lib.figures.sentences import quote
 from lib.networks import choose_device
@@ -55,6 +55,7 @@ def begin(device: str, *, dpi: int = 110, retina: bool = True) -> torch.device:
     if shell is not None and retina:
         shell.run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
     quote(device=str(chosen))
+    shade()
     return chosen
 
 
@@ -95,8 +96,9 @@ def _seeds(part, where, ax, scale, *, across=False, color=None):
     for place, values in zip(where, part.get("of_seeds", ()), strict=False):
         if 1 < len(values) < FEW:
             along = [place] * len(values), scale * np.array(values)
-            dots = {"color": color, "alpha": 0.65, "ms": 5, "mec": "white", "mew": 0.3, "zorder": 3}
-            ax.plot(*along[:: -1 if across else 1], ".", **dots)
+            # Rings below the whisker: it does not hide them, and they do not hide the mean.
+            rings = {"color": color, "mfc": "white", "ms": 7, "mew": 0.7, "zorder": 1.8}
+            ax.plot(*along[:: -1 if across else 1], ".", **rings)
 
 
 def against_n(frame: pd.DataFrame, ax: Axes) -> Axes:

@@ -14,6 +14,8 @@ from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, wher
 from lib.figures.names import NAMES, literal
 
 NOT_MEASURED = "not measured in this run"
+MANY = 8
+"""Values of which no difference can be told, and more of which are not listed."""
 
 
 def say(text: str) -> None:
@@ -116,16 +118,17 @@ def say_differences(
     words: Words = AHEAD,
     *,
     of: object = None,
+    what: str = "Accuracy",
 ) -> None:
     """Say differences to natural sources as a list, with verdicts, and what they are means of.
 
     found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
-    are means of.
+    are means of. what: what differs.
     """
     items = "\n".join(f"- {item}" for item in _items(found, by, words, of, "points", {}))
     say(
-        f"{of or ''}{' over' if of else 'Over'} the natural source, in points, mean over the "
-        f"{over}, with 95 % intervals:\n\n{items or NOT_MEASURED}"
+        f"{what}{'' if of is None else f', {of}'} over the natural source, in points, mean over "
+        f"the {over}, with 95 % intervals:\n\n{items or NOT_MEASURED}"
     )
 
 
@@ -148,7 +151,7 @@ def _named(column, value):
     if not isinstance(value, numbers.Real):
         return literal(value)
     number = f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:g}"
-    return f"{NAMES.get(column, column)} {number}"
+    return f"{NAMES.get(column, column)} = {number}"
 
 
 def sides(
@@ -163,7 +166,7 @@ def sides(
 
     words, of: as in `series`. link: what stands before the values, as in "ahead on digits and
     faces; behind on textures"; without it they are what is compared: "ℓ2 0.25 and ℓ2 0.5 are
-    ahead".
+    ahead". Of many values of which nothing is told only the number is said.
     """
     if of is not None:
         differences = where(differences, constraint=of)
@@ -172,11 +175,13 @@ def sides(
     intervals = zip(differences["low"], differences["high"], strict=True)
     found = np.array([verdict(*interval, words) for interval in intervals])
     parts = []
-    for word in (*words, NOTHING):
+    for word in words if words[2:] else (*words, NOTHING):
         names = [literal(name) for name in differences.loc[found == word, column]]
         names = [f"“{name}”" if "," in name else name for name in names]  # they stand in a list
         if not names:
             continue
+        if word == NOTHING and len(names) > MANY:
+            names = [f"the other {len(names)}"]
         if link or word == NOTHING:
             parts.append(f"{word} {link or 'for'} {listing(names)}")
         else:

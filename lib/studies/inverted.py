@@ -87,7 +87,7 @@ def shares(rows: pd.DataFrame) -> pd.DataFrame:
     told = {name: [means.loc[kind, column] for kind in kinds] for name, column in first.items()}
     known = pd.DataFrame.from_dict(told, orient="index", columns=kinds)
     answers = means.rename(columns={judges(kind): kind for kind in kinds})[kinds]
-    return 100 * pd.concat([known, answers]).rename_axis(columns="judged by")
+    return 100 * pd.concat([known, answers]).rename_axis(index="found by", columns="judged by")
 
 
 def over_each(

@@ -87,13 +87,13 @@ def test_what_was_not_found_is_said_first(table):
     _, judged, _ = table
     called = {"better": "better", "most_with_few": "most with few", "shape": "shape"}
     assert claim_tables.outcomes(called, judged["photographs"]) == [
-        "Expected by the paper, and *not* found: most with few (equivalent).",
-        "Expected, and found: better (higher).",
+        "Expected by the paper, and *not* borne out: most with few (equivalent).",
+        "Expected, and borne out: better (higher).",
         "Not run: shape.",
     ]
     del called["better"], called["most_with_few"]
     missed, found = claim_tables.outcomes(called, judged["microcosm"])
-    assert missed.endswith("*not* found: shape (lower).") and found.endswith("found: none.")
+    assert missed.endswith("*not* borne out: shape (lower).") and found.endswith("out: none.")
 
 
 def test_an_effect_is_written_with_its_own_interval():

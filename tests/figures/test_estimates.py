@@ -19,7 +19,11 @@ from lib.figures.estimates import NOTHING, Estimate
          "42.0 [30.0, 54.9]", "42.0 %"),
         ((0.514, 0.4, 0.6), {"unit": "", "signed": False, "digits": 2},
          "0.51 (95 % interval 0.40 to 0.60)", "0.51 [0.40, 0.60]", "0.51"),
-        ((-0.01, -0.04, 0.04), {}, "+0.0 points (95 % interval +0.0 to +0.0)",
+        ((0.01, -0.04, 0.06), {}, "+0.01 points (95 % interval -0.04 to +0.06)",
+         "+0.01 [-0.04, +0.06]", "+0.01 points"),  # else no one could tell the sides of 0
+        ((-1.0, -2.0, -0.03), {}, "-1.00 points (95 % interval -2.00 to -0.03)",
+         "-1.00 [-2.00, -0.03]", "-1.00 points"),
+        ((-0.001, -0.002, 0.0), {}, "+0.0 points (95 % interval +0.0 to +0.0)",
          "+0.0 [+0.0, +0.0]", "+0.0 points"),
         ((41.6, 30.2, 54.9), {"unit": "%", "signed": False, "digits": 0},
          "42 % (95 % interval 30 to 55)", "42 [30, 55]", "42 %"),
@@ -64,7 +68,7 @@ def test_numbers_of_one_row():
     assert f"{estimates.points(GAP, **key)}" == "+4.2 points (95 % interval +1.0 to +7.4)"
     assert f"{estimates.percent(GAP, **key):short}" == "4.2 [1.0, 7.4]"
     assert f"{estimates.plain(GAP, **key)}" == "0.04 (95 % interval 0.01 to 0.07)"
-    assert f"{estimates.plain(GAP, digits=1, signed=True, **key):mean}" == "+0.0"
+    assert f"{estimates.plain(GAP, digits=1, **key):mean}" == "0.0"
     assert f"{estimates.row(GAP.head(1))['target']}" == "digits"
 
 

@@ -72,6 +72,17 @@ def test_looks():
     assert len({to_hex(look["color"]) for look in found.values()}) == len(LADDER)
 
 
+def test_a_source_looks_the_same_in_all_figures_of_a_chapter():
+    light, alone = (looks.look(STRONG, among)["color"] for among in (LADDER, [STRONG]))
+    weak = LADDER[1]
+    assert looks.look(weak, [weak])["color"] != looks.look(weak, LADDER)["color"]
+    looks.shade(*LADDER)
+    assert looks.look(weak, [weak])["color"] == looks.look(weak, LADDER)["color"]
+    assert looks.look(STRONG, [STRONG])["color"] == light
+    looks.shade()
+    assert looks.look(STRONG, [STRONG])["color"] == alone
+
+
 def test_networks_of_another_origin_are_dash_dotted_in_greens():
     others = [Constraint(name) for name in ("b.pt", "a.pt")]
     found = [looks.look(c, [*LADDER, *others]) for c in others]

@@ -126,15 +126,16 @@ def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
 
 def test_what_differences_are_is_said_above_them(displayed):
     sentences.say_differences(GAP, ["target", "n_train"], "radii")
-    sentences.say_differences(GAP, ["target", "n_train"], words=("higher", "lower"), of=ROBUST)
+    how = {"words": ("higher", "lower"), "of": ROBUST, "what": "Match rate"}
+    sentences.say_differences(GAP, ["target", "n_train"], **how)
     sentences.say_differences(GAP[:0], "target")
     every, of_one, none = displayed
-    assert every.startswith("Over the natural source, in points, mean over the radii, with 95 % ")
-    assert of_one.startswith("ℓ2 0.25 over the natural source, in points, mean over the sizes, ")
+    assert every.startswith("Accuracy over the natural source, in points, mean over the radii, ")
+    assert of_one.startswith("Match rate, ℓ2 0.25 over the natural source, in points, mean over ")
     assert of_one.split("\n\n")[1] == (
-        "- digits, N 20: +4.2 [+1.0, +7.4], higher\n"
-        "- digits, N 40: +1.0 [-2.0, +4.0], no difference can be told\n"
-        "- faces, N 20: -3.0 [-5.0, -1.0], lower"
+        "- digits, N = 20: +4.2 [+1.0, +7.4], higher\n"
+        "- digits, N = 40: +1.0 [-2.0, +4.0], no difference can be told\n"
+        "- faces, N = 20: -3.0 [-5.0, -1.0], lower"
     )
     assert every.count("\n- ") == len(GAP) and none.endswith(":\n\nnot measured in this run")
 
@@ -147,7 +148,7 @@ def test_single_seeds_in_order():
 
 def test_series_of_estimates():
     line = sentences.series(GAP[:2], "n_train")
-    assert line == "N 20: +4.2 [+1.0, +7.4]; N 40: +1.0 [-2.0, +4.0]"
+    assert line == "N = 20: +4.2 [+1.0, +7.4]; N = 40: +1.0 [-2.0, +4.0]"
     one = sentences.series(GAP, "target", ("higher", "lower"), of=UNTRAINED)
     assert one == "faces: -10.0, no difference can be told"
     escaped = sentences.series(GAP[3:].assign(target="a_b"), ["target", "constraint"])
@@ -231,6 +232,10 @@ def test_on_which_side_of_zero_the_intervals_lie():
     assert sentences.sides(few, "constraint", ("higher", "lower")) == (
         f"ℓ2 0.25 is higher; ℓ2 0.25 is lower; {NOTHING} for untrained"
     )
+    told = ("rises", "falls", "no change can be told")
+    assert sentences.sides(few, "target", told, link="on", of=UNTRAINED) == f"{told[2]} on faces"
+    many = pd.DataFrame({"target": range(9), "low": -1.0, "high": 1.0})
+    assert sentences.sides(many, "target", link="on") == f"{NOTHING} on the other 9"
     both = few.assign(low=0.1, high=0.2, target=["a_b", "c", "d"])
     assert sentences.sides(both, "target") == r"a\_b, c and d are ahead"
     for say in (sentences.sides, sentences.series):
