@@ -81,9 +81,20 @@ def examined(jury: Jury, images: Images, *, most: int = 1000) -> pd.DataFrame:
     return pd.DataFrame({name: likeness.recognised(jury, x, asked.y) for name, x in shown.items()})
 
 
-def pictures(made: Mapping[tuple[Constraint, int], Made], *, seed: int = 0) -> dict:
-    """Return what was made with the networks of one training seed, by constraint."""
-    return {name: one.pictures for (name, of), one in made.items() if of == seed}
+def pictures(
+    made: Mapping[tuple[Constraint, int], Made],
+    called: str = "",
+    *,
+    seed: int = 0,
+    without: Constraint | None = None,
+) -> dict[Any, Any]:
+    """Return what was made with the networks of one training seed, by constraint.
+
+    called: what it is, as a part of the keys then, which are texts. without: whose is left out.
+    """
+    networks = {name: one for (name, of), one in made.items() if of == seed and name != without}
+    chosen = {name: one.pictures for name, one in networks.items()}
+    return {f"{name}: {called}": one for name, one in chosen.items()} if called else chosen
 
 
 def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:

@@ -146,6 +146,7 @@ def test_pictures_are_those_of_one_seed():
     made = {(name, seed): synthesis.Made(seed, []) for name in (ROBUST, NATURAL) for seed in (0, 1)}
     assert synthesis.pictures(made) == {ROBUST: 0, NATURAL: 0}
     assert list(synthesis.pictures(made, seed=1).values()) == [1, 1]
+    assert synthesis.pictures(made, "class", without=NATURAL) == {"ℓ2 0.25: class": 0}
 
 
 def test_rows_of_all_networks_and_experiments(inverted, ladder):
