@@ -88,10 +88,11 @@ def pages(book):
 
 
 def timed(command, folder):
-    """Return the seconds that a command takes, and whether it succeeds; tell its last line."""
+    """Return the seconds that a command takes, and whether it succeeds; tell its last lines."""
     start = time.perf_counter()
     found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     seconds = time.perf_counter() - start
-    told = (found.stdout if found.returncode == 0 else found.stderr).strip().splitlines()
-    print(f"{' '.join(command[:3])}: {told[-1] if told else ''}", file=sys.stderr, flush=True)
+    texts = (found.stdout, found.stderr)
+    last = [line for text in texts for line in text.strip().splitlines()[-1:]]
+    print(f"{' '.join(command[:3])}: {' | '.join(last)}", file=sys.stderr, flush=True)
     return seconds, found.returncode == 0
