@@ -37,6 +37,7 @@ def transfers(
     n: Sequence[int],
     unfrozen_blocks: int = 0,
     seeds: int | Sequence[int] = (0,),
+    rates: Sequence[float] = (),
     augment: str = "none",
     views: int = 1,
     evaluate_at: Sequence[int] = (),
@@ -52,16 +53,17 @@ def transfers(
     kept, as float32 on the source's device.
 
     source: left unchanged; its device is used. target: training and test images. n: numbers of
-    training images. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1
-    (everything). seeds: each chooses a subset of the target (the same for every source), the
-    head's initial weights and the batches; one number or several. augment: "none", "crops" or
-    "paper", how training shows images, as in `lib.augmentation`; grey targets are shown as they
-    are, as in the paper. views: so many random views of each image are drawn once, the trunk runs
-    once for each of them, and every epoch shows the next; as many as epochs are never shown twice,
-    fewer cost less, and the head may learn them by heart. 0 draws new ones in each epoch and keeps
-    none: the trunk runs each time, in the memory of a batch. evaluate_at: epochs, 1 to all, after
-    which to record the accuracy, or none for the last alone. measures: by column, functions of the
-    whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
+    training images. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1 (everything).
+    seeds: each chooses a subset of the target (the same for every source), the head's initial
+    weights and the batches; one number or several. rates: first learning rates, each of which is
+    tried on each subset, after one run of the trunk; none for the recipe's. augment: "none",
+    "crops" or "paper", how training shows images, as in `lib.augmentation`; grey targets are shown
+    as they are, as in the paper. views: so many random views of each image are drawn once, the
+    trunk runs once for each of them, and every epoch shows the next; as many as epochs are never
+    shown twice, fewer cost less, and the head may learn them by heart. 0 draws new ones in each
+    epoch and keeps none: the trunk runs each time, in the memory of a batch. evaluate_at: epochs, 1
+    to all, after which to record the accuracy, or none for the last alone. measures: by column,
+    functions of the whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
 
     Yields a DataFrame for each size, in the order of n, as soon as it is there: one row per
     fine-tuned model and epoch recorded, with every parameter, the epoch, the clean_accuracy on the
@@ -80,12 +82,14 @@ def transfers(
     if augment != "none" and is_grey(train.x):
         augment, views = "none", 1
     draws = _as_list(seeds)
+    models = [(rate, seed) for rate in rates or [how.lr] for seed in draws]
     chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in n}
     used = torch.cat([members.flatten() for members in chosen.values()]).unique()
     above, below_test, below = _run_trunk(source, unfrozen_blocks, target, used, augment, views)
     for size, members in chosen.items():
         accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
         start, ended = time.perf_counter(), []
+        members = members.repeat(len(models) // len(draws), 1)  # at each rate
         steps = steps_per_epoch(size, how.batch_size)
         tails = tune(
             above,
@@ -93,7 +97,8 @@ def transfers(
             train.y[members].to(below_test.device),
             len(train.classes),
             how,
-            seeds=draws,
+            seeds=[seed for _, seed in models],
+            rates=[rate for rate, _ in models],
             views=views or 1,
             prepare=None if views else fresh_views(source, unfrozen_blocks, train, steps, augment),
             evaluate=partial(_score, accuracies, below_test, test.y),
@@ -105,11 +110,11 @@ def transfers(
             ended.append({"train_accuracy": fitted, **measured})
         settings = {"n_train": size, "unfrozen_blocks": unfrozen_blocks, **asdict(how)}
         settings |= {"augment": augment, "views": views}
-        settings["seconds"] = (time.perf_counter() - start) / len(draws)
+        settings["seconds"] = (time.perf_counter() - start) / len(models)
         yield pd.DataFrame(
-            {**settings, "subset_seed": seed, "epoch": epoch}
+            {**settings, "lr": rate, "subset_seed": seed, "epoch": epoch}
             | {"clean_accuracy": accuracies[which, epoch], **ended[which]}
-            for which, seed in enumerate(draws)
+            for which, (rate, seed) in enumerate(models)
             for epoch in recorded
         )
 

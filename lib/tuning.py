@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -37,21 +37,27 @@ class Lessons:
     """What each of S tails is trained on, and how.
 
     below: the trunk's outputs, S times (views · N, …), taken one by one where they can be. y: int64
-    (S, N). seeds: S numbers, of the new heads and the batches. views: how many of each image there
-    are in `below`, all images in each; every epoch shows the next. prepare: as in
-    `lib.training.descend`, makes the trunk's outputs of what `below` gives; or None. evaluate: is
-    called with a tail's number, 0 to S − 1, the number of epochs done and the tail, after the
-    epochs of evaluate_at, to look and not to touch.
+    (S, N). seeds: S numbers, of the new heads and the batches. rates: S first learning rates, or
+    none for the recipe's. views: how many of each image there are in `below`, all images in each;
+    every epoch shows the next. prepare: as in `lib.training.descend`, makes the trunk's outputs of
+    what `below` gives; or None. evaluate: is called with a tail's number, 0 to S − 1, the number of
+    epochs done and the tail, after the epochs of evaluate_at, to look and not to touch.
     """
 
     below: Iterable[Tensor]
     y: Tensor
     recipe: Recipe
     seeds: Sequence[int]
+    rates: Sequence[float] = ()
     views: int = 1
     prepare: Callable | None = None
     evaluate: Callable[[int, int, nn.Sequential], object] | None = None
     evaluate_at: Collection[int] = ()
+
+    def recipes(self) -> list[Recipe]:
+        """Return the recipe of each tail, which differ in the learning rate."""
+        rates = self.rates or [self.recipe.lr] * len(self.seeds)
+        return [replace(self.recipe, lr=rate) for rate in rates]
 
 
 def freeze_below(
@@ -122,8 +128,8 @@ def fit_tails(
     tails: Sequence[nn.Sequential], lessons: Lessons
 ) -> Iterator[tuple[nn.Sequential, float]]:
     """Train S tails in place, one after another, and yield what `tune` returns."""
-    each = zip(tails, lessons.below, lessons.y, lessons.seeds, strict=True)
-    for which, (tail, inputs, labels, seed) in enumerate(each):
+    each = zip(tails, lessons.below, lessons.y, lessons.seeds, lessons.recipes(), strict=True)
+    for which, (tail, inputs, labels, seed, recipe) in enumerate(each):
 
         def watch(row, which=which, tail=tail):
             if lessons.evaluate and row["epoch"] in lessons.evaluate_at:
@@ -138,7 +144,7 @@ def fit_tails(
             views=lessons.views,
             prepare=lessons.prepare,
             watch=watch,
-            **asdict(lessons.recipe),
+            **asdict(recipe),
         )
         yield tail, history[-1]["accuracy"]
 
@@ -164,6 +170,8 @@ def fit_heads(
     rows = features.flatten(0, 1)
     first = features.shape[1] * torch.arange(count, device=y.device)[:, None]  # of each head
     generators = [torch.Generator().manual_seed(seed) for seed in lessons.seeds]
+    first_rates = [one.lr for one in lessons.recipes()]
+    first_rates, highest = features.new_tensor(first_rates), max(first_rates)
     steps, step = steps_per_epoch(size, recipe.batch_size), 0
     for epoch in range(recipe.epochs):
         correct = torch.zeros(count, device=y.device)
@@ -181,12 +189,13 @@ def fit_heads(
             torch.sum(residual, 2, keepdim=True, out=gradient[:, :, -1:])
             gradient.add_(joined, alpha=recipe.weight_decay)
             velocity.mul_(0.9).add_(gradient)
-            rate = recipe.lr * thirds(step / (recipe.epochs * steps))
-            joined.sub_(gradient.add_(velocity, alpha=0.9), alpha=rate)  # Nesterov's step
+            rate = first_rates * thirds(step / (recipe.epochs * steps))
+            # Nesterov's step.
+            joined.sub_(gradient.add_(velocity, alpha=0.9).mul_(rate[:, None, None]))
             if epoch == recipe.epochs - 1:
                 correct += (logits.argmax(1, keepdim=True) == labels).sum((1, 2))
             step += 1
-        check_finite([joined], f"the weights after epoch {epoch + 1}", f"lower lr, now {recipe.lr}")
+        check_finite([joined], f"the weights after epoch {epoch + 1}", f"lower lr, now {highest}")
         if lessons.evaluate and epoch + 1 in lessons.evaluate_at:
             for which, tail in enumerate(_apart(joined)):
                 lessons.evaluate(which, epoch + 1, tail)

@@ -247,6 +247,33 @@ def test_looking_on_the_way_changes_nothing(robust, digits, tuned, unfrozen_bloc
     pd.testing.assert_frame_equal(seen[SAME], again[SAME])
 
 
+@pytest.mark.parametrize("unfrozen_blocks", [0, 2])
+def test_rates_share_a_trunk_and_are_those_of_one_after_another(
+    robust, digits, tuned, unfrozen_blocks, monkeypatch
+):
+    settings = {"n": [20, 40], "seeds": [3, 1], "epochs": 5, "unfrozen_blocks": unfrozen_blocks}
+    runs = []
+    frozen = transfer_module.freeze_below
+    monkeypatch.setattr(
+        transfer_module, "freeze_below", lambda *args: runs.append(args) or frozen(*args)
+    )
+    together = transfer(robust, digits, rates=[0.3, 0.01], **settings)
+    assert len(runs) == 1
+    models = tuned[:]
+    assert together["lr"].tolist() == [0.3, 0.3, 0.01, 0.01] * 2
+    alone = pd.concat([transfer(robust, digits, lr=rate, **settings) for rate in (0.3, 0.01)])
+    # Those of one size stand together there, here those of one rate.
+    order = [0, 1, 4, 5, 2, 3, 6, 7]
+    for (one, labels), (other, its) in zip([models[i] for i in order], tuned[8:], strict=True):
+        assert labels == its
+        for mine, theirs in zip(one, other, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+    keys = ["n_train", "lr", "subset_seed"]
+    ours, theirs = (rows.set_index(keys).sort_index() for rows in (together, alone))
+    assert ours["clean_accuracy"].tolist() == pytest.approx(theirs["clean_accuracy"], abs=0.011)
+    assert ours["clean_accuracy"].nunique() > 2
+
+
 @pytest.mark.parametrize("unfrozen_blocks", [0, 1, -1])
 def test_measures_are_of_the_whole_network(robust, digits, tuned, unfrozen_blocks):
     images, ball = digits[1][:30], L2(0.1)

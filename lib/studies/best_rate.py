@@ -59,7 +59,10 @@ def _best(source, train, rates, how, size, seed):
         return rates[len(rates) // 2]
     parts = some[~held], some[held]
     call = {"n": len(parts[0]), "seeds": [seed], **how}
-    right = [_right(source, parts, lr=rate, **call) for rate in rates]
+    try:
+        right = transfer(source, parts, rates=rates, **call)["clean_accuracy"].tolist()
+    except NotFinite:  # at one of them
+        right = [_right(source, parts, lr=rate, **call) for rate in rates]
     return rates[right.index(max(right))]
 
 
