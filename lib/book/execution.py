@@ -1,14 +1,15 @@
 """One notebook executed in a fresh kernel: its progress, and its failure in plain words."""
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
-from unittest import mock
+from weakref import WeakSet
 
 import click
 import papermill
@@ -25,12 +26,17 @@ from lib.runtime import provenance
 # What papermill logs about a dead kernel is said by the error that follows.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
 
-KERNEL = {
-    "PYTHONHASHSEED": "0",
+FINDING = {
     "JUPYTER_PREFER_ENV_PATH": "1",  # this interpreter's kernel, not one installed for the user
     "JUPYTER_PLATFORM_DIRS": "1",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+KERNEL = {
+    "PYTHONHASHSEED": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # Else its threads, between two tasks, keep the cores from another chapter's.
+    "OMP_WAIT_POLICY": "passive",
+}
+_RUNNING: "WeakSet[AsyncKernelManager]" = WeakSet()
 
 
 def execute(
@@ -46,6 +52,7 @@ def execute(
 
     The kernel works in `cwd` and finds the lib of `root` first. `parameters` go in after the cell
     tagged "parameters"; `expected` is what the progress line says of the time it takes, or "".
+    Several threads may each execute a notebook.
 
     Raises click.ClickException naming the notebook, the cell and the error; what there was by then
     is kept under _build/failed/.
@@ -53,9 +60,11 @@ def execute(
     cells = sum(map(_runs, nb.cells)) + bool(parameters)  # which make a cell of their own
     progress = Progress(name, cells, expected)
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    os.environ |= FINDING
     with tempfile.TemporaryFile() as stderr:
+        how = {"env": {**os.environ, **KERNEL, "PYTHONPATH": path}, "cwd": cwd, "stderr": stderr}
         try:
-            with mock.patch.dict(os.environ, KERNEL, PYTHONPATH=path), progress:
+            with progress:
                 done = papermill.execute_notebook(
                     nb,
                     None,
@@ -63,11 +72,10 @@ def execute(
                     kernel_name="python3",
                     progress_bar=False,
                     start_timeout=120,
-                    cwd=cwd,
                     coalesce_streams=True,  # where they are cut depends on the clock
                     # Newer kernels warn that they talk over plain TCP, and when they are shut down.
                     extra_arguments=["--log-level=50"],
-                    kernel_manager_class=_apart(stderr),
+                    kernel_manager_class=_started(**how),
                     on_notebook_start=progress.notebook_starts,
                     on_cell_start=progress.cell_starts,
                 )
@@ -87,18 +95,28 @@ def execute(
     raise click.ClickException(f"{name} failed{progress.place}: {reason}{where}")
 
 
-def _apart(stderr: IO[bytes]) -> type[AsyncKernelManager]:
-    """Return a manager of kernels that write to a file what they would write to the terminal.
+def _started(**how: object) -> type[AsyncKernelManager]:
+    """Return a manager that starts its kernel in this way, of the options of a process.
 
-    There it would stand between the lines of progress: a kernel that is interrupted as it ends
-    prints a traceback.
+    What kernels write to stderr must not go to the terminal: it would stand between the lines of
+    progress, as one that is interrupted as it ends prints a traceback. papermill itself would
+    change the folder of this process, which several threads share.
     """
 
-    class Apart(AsyncKernelManager):
-        async def start_kernel(self, **how):
-            await super().start_kernel(**how, stderr=stderr)
+    class Started(AsyncKernelManager):
+        async def start_kernel(self, **others):
+            await super().start_kernel(**{**others, **how})
+            _RUNNING.add(self)
 
-    return Apart
+    return Started
+
+
+def stop() -> None:
+    """End the kernels that are running, whose notebooks then fail."""
+    for manager in list(_RUNNING):
+        if manager.has_kernel:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(manager.provisioner.pid, signal.SIGKILL)  # type: ignore[union-attr]
 
 
 def _last_line(stderr):
@@ -114,6 +132,11 @@ def usual(name: str, root: Path) -> str:
     return f"about {tqdm.format_interval(seconds)}" if seconds else ""
 
 
+def tell(line: str) -> None:
+    """Say a line on stderr, above the bars that are shown there."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class Progress:
     """Says on stderr that a notebook starts and ends; on a terminal, where it is meanwhile."""
 
@@ -123,7 +146,7 @@ class Progress:
 
     def __enter__(self):
         first = f"{self.name}: {self.cells} cells"
-        click.echo(", ".join(filter(None, [first, self.expected])), err=True)
+        tell(", ".join(filter(None, [first, self.expected])))
         line = " of ".join(filter(None, ["{desc}: cell {n} of {total}, {elapsed}", self.expected]))
         hidden = not sys.stderr.isatty()
         how = {"total": self.cells, "bar_format": line, "leave": False, "disable": hidden}
@@ -159,7 +182,7 @@ class Progress:
         self.bar.close()
         self.seconds = time.monotonic() - self.start
         took = tqdm.format_interval(self.seconds)
-        click.echo(f"{self.name}: {'stopped after' if error else 'done in'} {took}", err=True)
+        tell(f"{self.name}: {'stopped after' if error else 'done in'} {took}")
 
     def kept_under(self, folder: Path) -> str:
         """Keep the notebook as it is now, if any of it ran, and return a line that says where."""

@@ -1,6 +1,7 @@
 """The chapters executed where their outputs are stale, and the book built of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ from lib.book.toc import chapters
 from lib.runtime import files, fingerprint, provenance
 
 SOURCES = ("_*.yml", "*.md", "*.bib", "chapters", "lib", "data", "benchmarks", "_static", "_extra")
+TOGETHER = 2
+"""Chapters that are executed at a time: one fills the cores while another begins or draws."""
 STRICTLY = ("-W", "-n", "--keep-going", "--all")
 
 
@@ -39,7 +42,7 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
     mark = fingerprint.notebook(nb, root / "lib")
     kept = None if again else _kept(file, mark)
     if kept:
-        click.echo(f"{name}: executed before, with this code", err=True)
+        execution.tell(f"{name}: executed before, with this code")
     else:
         files.check(file)
         expected = execution.usual(name, root)
@@ -54,6 +57,32 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
     if fingerprint.notebook(source, root / "lib") != mark:
         raise click.ClickException(f"{name} or lib was edited while it ran; start again")
     return notebooks.grafted(source, kept), kept.metadata["provenance"]
+
+
+def _all_executed(
+    names: Iterable[str], root: Path, **how
+) -> Iterator[tuple[str, tuple[NotebookNode, dict]]]:
+    """Yield each name and what `executed` returns, TOGETHER at a time, as soon as it is there.
+
+    Where one fails no other is begun, those that run end, and what it raised is raised.
+    """
+    pool, failed = ThreadPoolExecutor(TOGETHER), []
+    futures = {pool.submit(executed, name, root, **how): name for name in names}
+    try:
+        for future in as_completed(futures):
+            if future.cancelled():
+                continue
+            if error := future.exception():
+                failed.append(error)
+                pool.shutdown(wait=False, cancel_futures=True)
+            else:
+                yield futures[future], future.result()
+        if failed:
+            raise failed[0]
+    finally:  # nothing is left to do, but after an interrupt
+        pool.shutdown(wait=False, cancel_futures=True)
+        while wait(futures, timeout=0.5).not_done:
+            execution.stop()
 
 
 def _kept(path, mark):
@@ -73,7 +102,7 @@ def publish(root: Path, again: bool = False) -> Path:
     """
     commit = provenance.commit(root)
     with _alone(root):
-        done = {name: executed(name, root, again=again, commit=commit) for name in chapters(root)}
+        done = dict(_all_executed(chapters(root), root, again=again, commit=commit))
         book = root / "_build" / "book"
         pages.copy(root, book, SOURCES)
         for name, path in chapters(root).items():
@@ -95,14 +124,15 @@ def refresh(root: Path, names: Sequence[str], again: bool = False) -> None:
     """
     commit = provenance.commit(root)
     with _alone(root):
-        for name in names or chapters(root):
-            path = chapters(root)[name]
-            if not again and _up_to_date(path, root):
+        paths, left = chapters(root), []
+        for name in names or paths:
+            if not again and _up_to_date(paths[name], root):
                 click.echo(f"{name}: up to date", err=True)
-                continue
-            files.check(path)
-            nb, row = executed(name, root, again=again, commit=commit)
-            notebooks.write(nb, path)
+            else:
+                files.check(paths[name])
+                left.append(name)
+        for name, (nb, row) in _all_executed(left, root, again=again, commit=commit):
+            notebooks.write(nb, paths[name])
             provenance.record(root, row)
 
 
