@@ -6,19 +6,16 @@ missing to one, divided among the jobs, is what a job costs besides.
 """
 
 import time
-import warnings
 from functools import partial
 
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from benchmarks.measure import race, row
+from benchmarks.measure import WORKERS, dask_workers, race, row
 from lib import datasets
 from lib.runtime.parallel import each
 from lib.studies import pretrained
 from lib.transfer import transfer
-
-WORKERS = 2
 
 
 def fine_tuned(source, target, **call):
@@ -30,8 +27,6 @@ def fine_tuned(source, target, **call):
 
 def rows(quick=False):
     """Run the combinations on both, in turn."""
-    from distributed import LocalCluster
-
     torch.set_num_threads(WORKERS)  # several processes work: the clock is the wall's
     train = datasets.load("microcosm", n=300)
     sources = [pretrained.untrained(train, seed=seed) for seed in range(4)]
@@ -44,12 +39,10 @@ def rows(quick=False):
         for lr in (0.03, 0.1, 0.3, 1.0)[: 2 if quick else 4]
         for seed in range(2 if quick else 4)
     ]
-    options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
-    warnings.simplefilter("ignore")
-    with LocalCluster(**options) as cluster:
+    with dask_workers() as address:
         go = partial(each, fine_tuned, label="fine-tuned")
         ways = {
-            "dask": partial(go, cluster=cluster.scheduler_address),
+            "dask": partial(go, cluster=address),
             "loky": partial(go, workers=WORKERS),
         }
         for way in ways.values():  # which starts the workers

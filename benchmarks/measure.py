@@ -1,5 +1,6 @@
 """What benchmarks share: rounds in which rivals take turns, rows of one form, their table."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import multiprocessing
@@ -25,6 +26,8 @@ COLUMNS = {
     "agree": "agree",
 }
 """The columns of a row, and how the table calls them."""
+WORKERS = 2
+"""Workers of a cluster, of one thread each, beside as many processes without."""
 PACKAGES = ("torch", "torchvision", "numpy", "torchattacks", "foolbox", "captum", "kronfluence")
 
 
@@ -76,6 +79,22 @@ def row(what, beside, ours, theirs, aim="", *, unit="s", results="", agree=None)
     agree = None if agree is None else bool(agree)
     values = (what, beside, *middle, float(ratio), aim, met, results, agree)
     return dict(zip(COLUMNS, values, strict=True))
+
+
+@contextlib.contextmanager
+def dask_workers():
+    """Start WORKERS on this machine, and give the address of their scheduler."""
+    import dask
+    from distributed import LocalCluster
+
+    # Without the nanny's own settings, by which a worker gives memory back at once: that takes it a
+    # seventh of the time.
+    environment = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}
+    options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    with warnings.catch_warnings(), dask.config.set(environment):
+        warnings.simplefilter("ignore")
+        with LocalCluster(**options) as cluster:
+            yield cluster.scheduler_address
 
 
 def rows_of(name, quick):

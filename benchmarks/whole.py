@@ -8,10 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
-from benchmarks.measure import row
+from benchmarks.measure import WORKERS, dask_workers, row
 from lib.book.pages import JUPYTER_BOOK
 from lib.runtime import rows as kept_rows
 
@@ -20,7 +19,6 @@ LIMITS = {"test": 360, "book": 600}
 """Seconds that `make test` and `make book` may take."""
 TRAINS, FINE_TUNES = "03", "02"
 """A chapter whose sources are trained, and one that fine-tunes those of the book."""
-WORKERS = 2
 OF_TIME = ["seconds", "checksum"]
 """Columns of rows in which two runs differ: the second is of a call with its seconds."""
 LEFT_BEHIND = (".git", ".venv", "_build", "runs", "cache", "__pycache__", ".*_cache", "*.egg-info")
@@ -64,16 +62,9 @@ def from_cold(book):
 
 def on_a_cluster(book):
     """Run a chapter on the workers of a Dask cluster, and on as many of its own."""
-    import dask
-    from distributed import LocalCluster
-
-    warnings.simplefilter("ignore")
-    # Else a worker gives memory back at once, which takes a seventh of the time.
-    dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}})
     own, done = timed(chapter(FINE_TUNES, "-p", "rows_file", "own.jsonl"), book)
-    options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(**options) as cluster:
-        there = ("-p", "rows_file", "there.jsonl", "-p", "cluster", cluster.scheduler_address)
+    with dask_workers() as address:
+        there = ("-p", "rows_file", "there.jsonl", "-p", "cluster", address)
         theirs, also = timed(chapter(FINE_TUNES, *there), book)
     files = [book / "own.jsonl", book / "there.jsonl"]
     same = done and also and same_rows(*map(kept_rows.read, files))

@@ -33,8 +33,6 @@ FINDING = {
 KERNEL = {
     "PYTHONHASHSEED": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    # Else its threads, between two tasks, keep the cores from another chapter's.
-    "OMP_WAIT_POLICY": "passive",
 }
 _RUNNING: "WeakSet[AsyncKernelManager]" = WeakSet()
 
@@ -47,12 +45,13 @@ def execute(
     cwd: Path,
     parameters: Mapping | None = None,
     expected: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[NotebookNode, float]:
     """Execute a blank notebook and return it, with its outputs, and the seconds it took.
 
     The kernel works in `cwd` and finds the lib of `root` first. `parameters` go in after the cell
-    tagged "parameters"; `expected` is what the progress line says of the time it takes, or "".
-    Several threads may each execute a notebook.
+    tagged "parameters"; `expected` is what the progress line says of the time it takes, or "";
+    `environment` holds further variables of the kernel. Several threads may each execute one.
 
     Raises click.ClickException naming the notebook, the cell and the error; what there was by then
     is kept under _build/failed/.
@@ -62,7 +61,8 @@ def execute(
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     os.environ |= FINDING
     with tempfile.TemporaryFile() as stderr:
-        how = {"env": {**os.environ, **KERNEL, "PYTHONPATH": path}, "cwd": cwd, "stderr": stderr}
+        variables = {**os.environ, **KERNEL, "PYTHONPATH": path, **(environment or {})}
+        how = {"env": variables, "cwd": cwd, "stderr": stderr}
         try:
             with progress:
                 done = papermill.execute_notebook(

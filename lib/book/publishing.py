@@ -10,11 +10,11 @@ from nbformat import NotebookNode
 
 from lib.book import execution, notebooks, pages
 from lib.book.toc import chapters
-from lib.runtime import files, fingerprint, provenance
+from lib.runtime import files, fingerprint, provenance, turns
 
 SOURCES = ("_*.yml", "*.md", "*.bib", "chapters", "lib", "data", "benchmarks", "_static", "_extra")
 TOGETHER = 2
-"""Chapters that are executed at a time: one fills the cores while another begins or draws."""
+"""Chapters that are executed at a time: one has the cores while another begins or draws."""
 STRICTLY = ("-W", "-n", "--keep-going", "--all")
 
 
@@ -46,7 +46,9 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
     else:
         files.check(file)
         expected = execution.usual(name, root)
-        done, seconds = execution.execute(nb, name, root, cwd=path.parent, expected=expected)
+        lock = root / "_build" / "cores.lock"
+        how = {"cwd": path.parent, "expected": expected, "environment": turns.taken(lock)}
+        done, seconds = execution.execute(nb, name, root, **how)
         kept = notebooks.normalised(done)
         notebooks.seal(kept, mark)
         row = provenance.row(name, seconds, commit, notebooks.glued(kept, "device"))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-Words = tuple[str, ...]
-"""What is said where a 95 % interval lies above 0, where below it, and, if not NOTHING, else."""
-AHEAD: Words = ("ahead", "behind")
+Words = tuple[str, str, str]
+"""What the 95 % interval of a difference tells above 0, below 0, and where it holds 0."""
 NOTHING = "no difference can be told"
-"""What the 95 % interval of a difference tells where it holds 0."""
+AHEAD: Words = ("ahead", "behind", NOTHING)
+HIGHER: Words = ("higher", "lower", NOTHING)
 
 
 @dataclass(frozen=True)
@@ -145,5 +145,5 @@ def verdict(low: float, high: float, words: Words = AHEAD) -> str:
     words: for differences above and below 0, such as higher and lower, and for others.
     """
     if np.isnan(low) or low <= 0 <= high:
-        return words[2] if words[2:] else NOTHING
+        return words[2]
     return words[0] if low > 0 else words[1]

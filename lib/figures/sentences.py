@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue
 
-from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, where
+from lib.figures.estimates import AHEAD, Estimate, Words, verdict, where
 from lib.figures.names import NAMES, literal
 
 NOT_MEASURED = "not measured in this run"
@@ -175,14 +175,15 @@ def sides(
     intervals = zip(differences["low"], differences["high"], strict=True)
     found = np.array([verdict(*interval, words) for interval in intervals])
     parts = []
-    for word in words if words[2:] else (*words, NOTHING):
+    for word in words:
         names = [literal(name) for name in differences.loc[found == word, column]]
         names = [f"“{name}”" if "," in name else name for name in names]  # they stand in a list
         if not names:
             continue
-        if word == NOTHING and len(names) > MANY:
+        nothing = word == words[2]
+        if nothing and len(names) > MANY:
             names = [f"the other {len(names)}"]
-        if link or word == NOTHING:
+        if link or nothing:
             parts.append(f"{word} {link or 'for'} {listing(names)}")
         else:
             parts.append(f"{listing(names)} {'is' if len(names) == 1 else 'are'} {word}")

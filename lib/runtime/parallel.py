@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lib.runtime.devices import in_one_thread
 from lib.runtime.remote import run
+from lib.runtime.turns import turn
 
 SECONDS = 30
 """Between two lines of progress in a file."""
@@ -58,7 +59,7 @@ def each(
         pool = Parallel(n_jobs=workers, return_as="generator")
         me = os.getpid()
         results = pool(delayed(_with_one_thread)(me, function, call) for call in calls)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), turn():
         # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         return list(progress(results, len(calls), label))

@@ -59,7 +59,7 @@ def test_an_unknown_format_is_refused():
 def test_the_interval_decides(low, high, word):
     assert estimates.verdict(low, high) == Estimate(0, low, high).verdict == word
     other = {"ahead": "higher", "behind": "lower"}.get(word, word)
-    assert estimates.verdict(low, high, ("higher", "lower")) == other
+    assert estimates.verdict(low, high, estimates.HIGHER) == other
 
 
 def test_numbers_of_one_row():

@@ -126,7 +126,7 @@ def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
 
 def test_what_differences_are_is_said_above_them(displayed):
     sentences.say_differences(GAP, ["target", "n_train"], "radii")
-    how = {"words": ("higher", "lower"), "of": ROBUST, "what": "Match rate"}
+    how = {"words": estimates.HIGHER, "of": ROBUST, "what": "Match rate"}
     sentences.say_differences(GAP, ["target", "n_train"], **how)
     sentences.say_differences(GAP[:0], "target")
     every, of_one, none = displayed
@@ -149,7 +149,7 @@ def test_single_seeds_in_order():
 def test_series_of_estimates():
     line = sentences.series(GAP[:2], "n_train")
     assert line == "N = 20: +4.2 [+1.0, +7.4]; N = 40: +1.0 [-2.0, +4.0]"
-    one = sentences.series(GAP, "target", ("higher", "lower"), of=UNTRAINED)
+    one = sentences.series(GAP, "target", estimates.HIGHER, of=UNTRAINED)
     assert one == "faces: -10.0, no difference can be told"
     escaped = sentences.series(GAP[3:].assign(target="a_b"), ["target", "constraint"])
     assert escaped == r"a\_b, untrained: -10.0"
@@ -229,7 +229,7 @@ def test_on_which_side_of_zero_the_intervals_lie():
     assert sentences.sides(few, "target", link="on", of=ROBUST) == (
         "ahead on digits; behind on faces"
     )
-    assert sentences.sides(few, "constraint", ("higher", "lower")) == (
+    assert sentences.sides(few, "constraint", estimates.HIGHER) == (
         f"ℓ2 0.25 is higher; ℓ2 0.25 is lower; {NOTHING} for untrained"
     )
     told = ("rises", "falls", "no change can be told")
