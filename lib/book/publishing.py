@@ -1,7 +1,8 @@
 """The chapters executed where their outputs are stale, and the book built of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import click
@@ -29,10 +30,13 @@ def _up_to_date(path, root):
     return notebooks.sealed(nb, fingerprint.notebook(nb, root / "lib"))
 
 
-def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[NotebookNode, dict]:
+def executed(
+    name: str, root: Path, *, again: bool, commit: str, beside: bool = False
+) -> tuple[NotebookNode, dict]:
     """Return a chapter with the outputs of its present code, and its row of provenance.
 
     It is executed only if _build/executed has none for this code and these versions, or `again`.
+    `beside` others that are executed meanwhile it takes turns with them.
 
     Raises click.ClickException if it fails, or if it or lib was edited meanwhile.
     """
@@ -45,10 +49,11 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
         execution.tell(f"{name}: executed before, with this code")
     else:
         files.check(file)
-        expected = execution.usual(name, root)
-        lock = root / "_build" / "cores.lock"
-        how = {"cwd": path.parent, "expected": expected, "environment": turns.taken(lock)}
-        done, seconds = execution.execute(nb, name, root, **how)
+        in_turn = turns.taken(root / "_build" / "cores.lock") if beside else {}
+        expected = "" if beside else execution.usual(name, root)
+        done, seconds = execution.execute(
+            nb, name, root, cwd=path.parent, expected=expected, environment=in_turn
+        )
         kept = notebooks.normalised(done)
         notebooks.seal(kept, mark)
         row = provenance.row(name, seconds, commit, notebooks.glued(kept, "device"))
@@ -61,30 +66,33 @@ def executed(name: str, root: Path, *, again: bool, commit: str) -> tuple[Notebo
     return notebooks.grafted(source, kept), kept.metadata["provenance"]
 
 
-def _all_executed(
-    names: Iterable[str], root: Path, **how
-) -> Iterator[tuple[str, tuple[NotebookNode, dict]]]:
-    """Yield each name and what `executed` returns, TOGETHER at a time, as soon as it is there.
+def _side_by_side(names, root, **how):
+    """Return what `executed` does, by name, of all chapters, TOGETHER of them at a time.
 
     Where one fails no other is begun, those that run end, and what it raised is raised.
     """
-    pool, failed = ThreadPoolExecutor(TOGETHER), []
-    futures = {pool.submit(executed, name, root, **how): name for name in names}
-    try:
-        for future in as_completed(futures):
-            if future.cancelled():
-                continue
-            if error := future.exception():
-                failed.append(error)
-                pool.shutdown(wait=False, cancel_futures=True)
-            else:
-                yield futures[future], future.result()
-        if failed:
-            raise failed[0]
-    finally:  # nothing is left to do, but after an interrupt
-        pool.shutdown(wait=False, cancel_futures=True)
-        while wait(futures, timeout=0.5).not_done:
-            execution.stop()
+    stopped = threading.Event()
+
+    def begin(name):
+        if stopped.is_set():
+            raise CancelledError
+        try:
+            return executed(name, root, beside=True, **how)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        futures = {name: pool.submit(begin, name) for name in names}
+        try:
+            wait(futures.values())
+        except BaseException:  # an interrupt
+            stopped.set()
+            while wait(futures.values(), timeout=0.5).not_done:
+                execution.stop()
+            raise
+    # The first that raises is one that was begun: they are begun in this order.
+    return {name: future.result() for name, future in futures.items()}
 
 
 def _kept(path, mark):
@@ -104,7 +112,7 @@ def publish(root: Path, again: bool = False) -> Path:
     """
     commit = provenance.commit(root)
     with _alone(root):
-        done = dict(_all_executed(chapters(root), root, again=again, commit=commit))
+        done = _side_by_side(chapters(root), root, again=again, commit=commit)
         book = root / "_build" / "book"
         pages.copy(root, book, SOURCES)
         for name, path in chapters(root).items():
@@ -126,15 +134,14 @@ def refresh(root: Path, names: Sequence[str], again: bool = False) -> None:
     """
     commit = provenance.commit(root)
     with _alone(root):
-        paths, left = chapters(root), []
-        for name in names or paths:
-            if not again and _up_to_date(paths[name], root):
+        for name in names or chapters(root):
+            path = chapters(root)[name]
+            if not again and _up_to_date(path, root):
                 click.echo(f"{name}: up to date", err=True)
-            else:
-                files.check(paths[name])
-                left.append(name)
-        for name, (nb, row) in _all_executed(left, root, again=again, commit=commit):
-            notebooks.write(nb, paths[name])
+                continue
+            files.check(path)
+            nb, row = executed(name, root, again=again, commit=commit)
+            notebooks.write(nb, path)
             provenance.record(root, row)
 
 

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue
 
-from lib.figures.estimates import AHEAD, Estimate, Words, verdict, where
+from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, where
 from lib.figures.names import NAMES, literal
 
 NOT_MEASURED = "not measured in this run"
@@ -180,10 +180,9 @@ def sides(
         names = [f"“{name}”" if "," in name else name for name in names]  # they stand in a list
         if not names:
             continue
-        nothing = word == words[2]
-        if nothing and len(names) > MANY:
+        if word == NOTHING and len(names) > MANY:
             names = [f"the other {len(names)}"]
-        if link or nothing:
+        if link or word == NOTHING:
             parts.append(f"{word} {link or 'for'} {listing(names)}")
         else:
             parts.append(f"{listing(names)} {'is' if len(names) == 1 else 'are'} {word}")

@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import click
 import nbformat.v4 as v4
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,12 +26,11 @@ def test_refresh_and_publish(clone, capsys):
     assert book.main(["stale"]) == 1
     assert capsys.readouterr().out.split() == ["02_second", "01_first"]  # the order of the toc
     assert book.main(["refresh"]) == 0
-    assert sorted(ran(clone)) == ["first", "second"]  # side by side
+    assert ran(clone) == ["second", "first"]
     assert publishing.stale(clone) == []
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert len(re.findall(r"0[12]_\w+: 4 cells\n", shown.err)) == 2
-    assert len(re.findall(r"0[12]_\w+: done in 00:0\d\n", shown.err)) == 2
+    assert re.search(r"02_second: 4 cells\n02_second: done in 00:0\d\n01_first: 4 ", shown.err)
     rows = provenance.read(clone)
     assert list(rows) == ["01_first", "02_second"]
     assert float(rows["01_first"]["seconds"]) > 0.2 and rows["01_first"]["python"]
@@ -48,9 +49,9 @@ def test_refresh_and_publish(clone, capsys):
     # Nothing changed: nothing is executed. Asked for afresh: the same bytes.
     before = files(clone)
     assert book.main(["refresh"]) == 0
-    assert len(ran(clone)) == 2
+    assert ran(clone) == ["second", "first"]
     assert book.main(["refresh", "2", "--fresh"]) == 0
-    assert ran(clone)[2:] == ["second"]
+    assert ran(clone) == ["second", "first", "second"]
     assert files(clone) == before
 
     # The present prose with the outputs that are there; the clone stays as it is.
@@ -59,7 +60,7 @@ def test_refresh_and_publish(clone, capsys):
     before, row = files(clone), provenance.read(clone)
     capsys.readouterr()
     assert book.main(["publish"]) == 0
-    assert len(ran(clone)) == 3
+    assert ran(clone) == ["second", "first", "second"]
     assert files(clone) == before and provenance.read(clone) == row
     page = Path(capsys.readouterr().out.splitlines()[-1])
     assert page.name == "index.html" and page.exists()
@@ -88,14 +89,14 @@ def test_a_failing_chapter(clone, capsys):
     assert str(kept) in error and text(notebooks.read(kept)) == "4\n[0.5]\n"
     after = files(clone)
     assert after["01_first.ipynb"] == before["01_first.ipynb"]
-    assert after["02_second.ipynb"] != before["02_second.ipynb"]  # beside it
+    assert after["02_second.ipynb"] != before["02_second.ipynb"]  # had finished
     assert after.keys() == before.keys()
 
     # A kernel that dies; the chapter that had finished is not executed again.
     change(failing, lambda nb: nb.cells[-1].update(source="import os\nos._exit(1)"))
     assert book.main(["refresh"]) == 1
     assert "in cell 5 of 5, 'import os': the kernel died" in capsys.readouterr().err
-    assert sorted(ran(clone)[:2]) == ["first", "second"] and ran(clone)[2:] == ["first"]
+    assert ran(clone) == ["second", "first", "first"]
 
 
 def test_the_cell_whose_figure_cannot_be_drawn_is_the_one_named(clone, capsys):
@@ -144,12 +145,13 @@ def test_what_was_computed_is_kept_where_the_disk_fills_up_meanwhile(clone, caps
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_run_goes_on_where_it_was(clone, kill):
+@pytest.mark.parametrize("command", ["refresh", "publish"])
+def test_a_killed_run_goes_on_where_it_was(clone, command, kill):
     wait = clone / "data" / "cache" / "wait"
     wait.touch()
     code = "import sys, pathlib; from lib.book import __main__ as book"
     code += "; book.ROOT = pathlib.Path(sys.argv[1])"
-    command = [sys.executable, "-c", f"{code}; sys.exit(book.main(['refresh']))", str(clone)]
+    code += f"; sys.exit(book.main([{command!r}]))"
     before = files(clone)
 
     def heed():
@@ -157,7 +159,8 @@ def test_a_killed_run_goes_on_where_it_was(clone, kill):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heed}
-    run = subprocess.Popen(command, cwd=REPOSITORY, **pipe)
+    started = [sys.executable, "-c", code, str(clone)]
+    run = subprocess.Popen(started, cwd=REPOSITORY, **pipe)
     until = time.monotonic() + 30
     finished = clone / "_build" / "executed" / "02_second.ipynb"
     while not (len(ran(clone)) == 2 and finished.exists()) and time.monotonic() < until:
@@ -168,8 +171,8 @@ def test_a_killed_run_goes_on_where_it_was(clone, kill):
         assert run.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert files(clone)["01_first.ipynb"] == before["01_first.ipynb"]
     wait.unlink()
-    assert book.main(["refresh"]) == 0
-    assert sorted(ran(clone)[:2]) == ["first", "second"] and ran(clone)[2:] == ["first"]
+    assert book.main([command]) == 0
+    assert sorted(ran(clone)) == ["first", "first", "second"]
 
 
 def test_a_rerun(clone, capsys, monkeypatch):
@@ -413,6 +416,30 @@ def pretend(monkeypatch, during=lambda: None):
         return nb, 61.0
 
     monkeypatch.setattr(execution, "execute", execute)
+
+
+def test_two_chapters_are_executed_at_a_time(clone, monkeypatch):
+    both = threading.Barrier(2, timeout=30)
+    pretend(monkeypatch, both.wait)  # which neither passes alone
+    monkeypatch.setattr(pages, "build", lambda folder, *options: (folder, ""))
+    assert book.main(["publish"]) == 0
+
+
+def test_where_a_chapter_fails_no_other_is_begun_and_those_that_run_end(monkeypatch, tmp_path):
+    begun, ended = [], []
+
+    def executed(name, root, **_):
+        begun.append(name)
+        time.sleep(0.1 if name == "b" else 0.6)
+        if name == "b":
+            raise click.ClickException("it failed")
+        ended.append(name)
+
+    monkeypatch.setattr(publishing, "executed", executed)
+    monkeypatch.setattr(publishing, "chapters", lambda root: dict.fromkeys("abcdef"))
+    with pytest.raises(click.ClickException, match="it failed"):
+        publishing.publish(tmp_path)
+    assert begun == ["a", "b"] and ended == ["a"]
 
 
 def test_stale_when_code_changes_not_when_a_comment_does(clone, monkeypatch):
