@@ -13,6 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+import yaml
+
+from lib.runtime import files
 
 COLUMNS = {
     "what": "what",
@@ -28,6 +31,8 @@ COLUMNS = {
 """The columns of a row, and how the table calls them."""
 WORKERS = 2
 """Workers of a cluster, of one thread each, beside as many processes without."""
+SETTINGS = files.DATA / "cluster.yaml"
+"""What "Running the whole study" advises for Dask's workers on CPUs."""
 PACKAGES = ("torch", "torchvision", "numpy", "torchattacks", "foolbox", "captum", "kronfluence")
 
 
@@ -83,15 +88,13 @@ def row(what, beside, ours, theirs, aim="", *, unit="s", results="", agree=None)
 
 @contextlib.contextmanager
 def dask_workers():
-    """Start WORKERS on this machine, and give the address of their scheduler."""
+    """Start WORKERS on this machine, with SETTINGS, and give the address of their scheduler."""
     import dask
     from distributed import LocalCluster
 
-    # Without the nanny's own settings, by which a worker gives memory back at once: that takes it a
-    # seventh of the time.
-    environment = {"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}
     options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
-    with warnings.catch_warnings(), dask.config.set(environment):
+    dask.config.update(dask.config.config, yaml.safe_load(SETTINGS.read_text()))
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with LocalCluster(**options) as cluster:
             yield cluster.scheduler_address
