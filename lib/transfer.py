@@ -21,7 +21,7 @@ from lib.tuning import Recipe, freeze_below, fresh_views, outputs, tune
 def transfer(
     source: nn.Module, target: tuple[Images, Images], *, n: int | Sequence[int], **protocol
 ) -> pd.DataFrame:
-    """Fine-tune a source network to n images of a target, once for each size and seed.
+    """Fine-tune a source network to n images of a target, once for each size, rate and seed.
 
     n: number of training images, or several. The rest: as in `transfers`.
 
@@ -44,7 +44,7 @@ def transfers(
     measures: Mapping[str, Callable[[nn.Module], float]] | None = None,
     **recipe,
 ) -> Iterator[pd.DataFrame]:
-    """Fine-tune a source network to n images of a target, once for each size and seed.
+    """Fine-tune a source network to n images of a target, once for each size, rate and seed.
 
     The protocol follows the paper's (Utrera et al., 2021): a new linear head, all frozen but the
     last blocks, SGD with momentum 0.9, weight decay 5e-4, batches of 128, 150 epochs, the learning
@@ -55,15 +55,15 @@ def transfers(
     source: left unchanged; its device is used. target: training and test images. n: numbers of
     training images. unfrozen_blocks: 0 (head only), k (the last k blocks too) or −1 (everything).
     seeds: each chooses a subset of the target (the same for every source), the head's initial
-    weights and the batches; one number or several. rates: first learning rates, each of which is
-    tried on each subset, after one run of the trunk; none for the recipe's. augment: "none",
-    "crops" or "paper", how training shows images, as in `lib.augmentation`; grey targets are shown
-    as they are, as in the paper. views: so many random views of each image are drawn once, the
-    trunk runs once for each of them, and every epoch shows the next; as many as epochs are never
-    shown twice, fewer cost less, and the head may learn them by heart. 0 draws new ones in each
-    epoch and keeps none: the trunk runs each time, in the memory of a batch. evaluate_at: epochs, 1
-    to all, after which to record the accuracy, or none for the last alone. measures: by column,
-    functions of the whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
+    weights and the batches; one number or several. rates: first learning rates, in place of the
+    recipe's lr, each for all subsets; the trunk runs once for all of them. augment: "none", "crops"
+    or "paper", how training shows images, as in `lib.augmentation`; grey targets are shown as they
+    are, as in the paper. views: so many random views of each image are drawn once, the trunk runs
+    once for each of them, and every epoch shows the next; as many as epochs are never shown twice,
+    fewer cost less, and the head may learn them by heart. 0 draws new ones in each epoch and keeps
+    none: the trunk runs each time, in the memory of a batch. evaluate_at: epochs, 1 to all, after
+    which to record the accuracy, or none for the last alone. measures: by column, functions of the
+    whole fine-tuned network in eval mode. recipe: as in `lib.tuning.Recipe`.
 
     Yields a DataFrame for each size, in the order of n, as soon as it is there: one row per
     fine-tuned model and epoch recorded, with every parameter, the epoch, the clean_accuracy on the

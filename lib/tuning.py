@@ -11,7 +11,7 @@ from lib.attacks import evaluating
 from lib.augmentation import one_view
 from lib.freezing import split
 from lib.images import Images
-from lib.training import BATCH, check_finite, descend, pixels, steps_per_epoch, thirds
+from lib.training import BATCH, NotFinite, check_finite, descend, pixels, steps_per_epoch, thirds
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Lessons:
     def recipes(self) -> list[Recipe]:
         """Return the recipe of each tail, which differ in the learning rate."""
         rates = self.rates or [self.recipe.lr] * len(self.seeds)
-        return [replace(self.recipe, lr=rate) for rate in rates]
+        pairs = zip(self.seeds, rates, strict=True)
+        return [replace(self.recipe, lr=rate) for _, rate in pairs]
 
 
 def freeze_below(
@@ -171,7 +172,7 @@ def fit_heads(
     first = features.shape[1] * torch.arange(count, device=y.device)[:, None]  # of each head
     generators = [torch.Generator().manual_seed(seed) for seed in lessons.seeds]
     first_rates = [one.lr for one in lessons.recipes()]
-    first_rates, highest = features.new_tensor(first_rates), max(first_rates)
+    scale = features.new_tensor(first_rates)[:, None, None]
     steps, step = steps_per_epoch(size, recipe.batch_size), 0
     for epoch in range(recipe.epochs):
         correct = torch.zeros(count, device=y.device)
@@ -189,13 +190,15 @@ def fit_heads(
             torch.sum(residual, 2, keepdim=True, out=gradient[:, :, -1:])
             gradient.add_(joined, alpha=recipe.weight_decay)
             velocity.mul_(0.9).add_(gradient)
-            rate = first_rates * thirds(step / (recipe.epochs * steps))
-            # Nesterov's step.
-            joined.sub_(gradient.add_(velocity, alpha=0.9).mul_(rate[:, None, None]))
+            rate = scale * thirds(step / (recipe.epochs * steps))
+            joined.sub_(gradient.add_(velocity, alpha=0.9).mul_(rate))  # Nesterov's step
             if epoch == recipe.epochs - 1:
                 correct += (logits.argmax(1, keepdim=True) == labels).sum((1, 2))
             step += 1
-        check_finite([joined], f"the weights after epoch {epoch + 1}", f"lower lr, now {highest}")
+        if not joined.isfinite().all():
+            heads, when = zip(joined, first_rates, strict=True), f"after epoch {epoch + 1}"
+            lr = next(lr for head, lr in heads if not head.isfinite().all())
+            raise NotFinite(f"the weights {when} are not finite; lower lr, now {lr}")
         if lessons.evaluate and epoch + 1 in lessons.evaluate_at:
             for which, tail in enumerate(_apart(joined)):
                 lessons.evaluate(which, epoch + 1, tail)

@@ -152,6 +152,16 @@ def test_what_diverges_is_refused_with_its_rate(problem, fit):
 
 
 @pytest.mark.parametrize("fit", [fit_heads, fit_tails])
+def test_of_several_rates_that_which_diverges_is_named(problem, fit):
+    tails, features, y = problem
+    rates = [0.1, 1e20, *[0.1] * (len(SEEDS) - 2)]
+    with pytest.raises(NotFinite, match=r"lower lr, now 1e\+20"):
+        list(fit(tails, Lessons(features, y, RECIPE, SEEDS, rates=rates)))
+    with pytest.raises(ValueError, match="argument 2 is"):
+        list(fit(tails, Lessons(features, y, RECIPE, SEEDS, rates=[0.1])))
+
+
+@pytest.mark.parametrize("fit", [fit_heads, fit_tails])
 def test_batches_are_equal_and_of_two_at_least(problem, fit):
     tails, features, y = problem
     recipe = replace(RECIPE, batch_size=2)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from weakref import WeakSet
+from typing import Any
 
 import click
 import papermill
@@ -26,7 +26,7 @@ from lib.runtime import provenance
 # What papermill logs about a dead kernel is said by the error that follows.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
 
-FINDING = {
+FINDS_KERNEL = {
     "JUPYTER_PREFER_ENV_PATH": "1",  # this interpreter's kernel, not one installed for the user
     "JUPYTER_PLATFORM_DIRS": "1",
 }
@@ -34,7 +34,7 @@ KERNEL = {
     "PYTHONHASHSEED": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
-_RUNNING: "WeakSet[AsyncKernelManager]" = WeakSet()
+_STARTED: list[AsyncKernelManager] = []
 
 
 def execute(
@@ -59,7 +59,7 @@ def execute(
     cells = sum(map(_runs, nb.cells)) + bool(parameters)  # which make a cell of their own
     progress = Progress(name, cells, expected)
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    os.environ |= FINDING
+    os.environ |= FINDS_KERNEL
     with tempfile.TemporaryFile() as stderr:
         variables = {**os.environ, **KERNEL, "PYTHONPATH": path, **(environment or {})}
         how = {"env": variables, "cwd": cwd, "stderr": stderr}
@@ -106,17 +106,18 @@ def _started(**how: object) -> type[AsyncKernelManager]:
     class Started(AsyncKernelManager):
         async def start_kernel(self, **others):
             await super().start_kernel(**{**others, **how})
-            _RUNNING.add(self)
+            _STARTED.append(self)
 
     return Started
 
 
 def stop() -> None:
-    """End the kernels that are running, whose notebooks then fail."""
-    for manager in list(_RUNNING):
-        if manager.has_kernel:
+    """End the kernels that are running, and all that they have started; their notebooks fail."""
+    for manager in list(_STARTED):
+        provisioner: Any = manager.provisioner
+        if provisioner is not None and provisioner.has_process:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(manager.provisioner.pid, signal.SIGKILL)  # type: ignore[union-attr]
+                os.killpg(provisioner.pgid, signal.SIGKILL)
 
 
 def _last_line(stderr):
@@ -127,9 +128,10 @@ def _last_line(stderr):
 
 
 def usual(name: str, root: Path) -> str:
-    """Say how long a chapter took when its committed outputs were made, or nothing."""
-    seconds = float(provenance.read(root).get(name, {}).get("seconds", 0))
-    return f"about {tqdm.format_interval(seconds)}" if seconds else ""
+    """Say how long a chapter took, alone, when its committed outputs were made, or nothing."""
+    row = provenance.read(root).get(name, {})
+    seconds = float(row.get("seconds", 0))
+    return f"about {tqdm.format_interval(seconds)}" if seconds and row["together"] == "1" else ""
 
 
 def tell(line: str) -> None:

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from lib.book import execution, notebooks, pages
 from lib.book.toc import chapters
-from lib.runtime import files, fingerprint, provenance, turns
+from lib.runtime import command_line, files, fingerprint, provenance, turns
 
 SOURCES = ("_*.yml", "*.md", "*.bib", "chapters", "lib", "data", "benchmarks", "_static", "_extra")
 TOGETHER = 2
@@ -36,7 +36,7 @@ def executed(
     """Return a chapter with the outputs of its present code, and its row of provenance.
 
     It is executed only if _build/executed has none for this code and these versions, or `again`.
-    `beside` others that are executed meanwhile it takes turns with them.
+    beside: whether others are executed meanwhile, with which it takes turns on the cores.
 
     Raises click.ClickException if it fails, or if it or lib was edited meanwhile.
     """
@@ -49,14 +49,15 @@ def executed(
         execution.tell(f"{name}: executed before, with this code")
     else:
         files.check(file)
-        in_turn = turns.taken(root / "_build" / "cores.lock") if beside else {}
+        in_turn = turns.environment(root / "_build" / "cores.lock") if beside else {}
         expected = "" if beside else execution.usual(name, root)
         done, seconds = execution.execute(
             nb, name, root, cwd=path.parent, expected=expected, environment=in_turn
         )
         kept = notebooks.normalised(done)
         notebooks.seal(kept, mark)
-        row = provenance.row(name, seconds, commit, notebooks.glued(kept, "device"))
+        on, together = notebooks.glued(kept, "device"), TOGETHER if beside else 1
+        row = provenance.row(name, seconds, commit, on, together=together)
         kept.metadata["provenance"] = row
         notebooks.write(kept, file)
     # The prose may have changed, and the author may have gone on writing while the kernel ran.
@@ -69,9 +70,9 @@ def executed(
 def _side_by_side(names, root, **how):
     """Return what `executed` does, by name, of all chapters, TOGETHER of them at a time.
 
-    Where one fails no other is begun, those that run end, and what it raised is raised.
+    Where one fails no other is begun and those that run end; then all that failed are told of.
     """
-    stopped = threading.Event()
+    stopped, futures = threading.Event(), {}
 
     def begin(name):
         if stopped.is_set():
@@ -83,15 +84,22 @@ def _side_by_side(names, root, **how):
             raise
 
     with ThreadPoolExecutor(TOGETHER) as pool:
-        futures = {name: pool.submit(begin, name) for name in names}
         try:
+            futures |= {name: pool.submit(begin, name) for name in names}
             wait(futures.values())
         except BaseException:  # an interrupt
-            stopped.set()
-            while wait(futures.values(), timeout=0.5).not_done:
+            with command_line.uninterrupted():
+                stopped.set()
                 execution.stop()
+                while wait(futures.values(), timeout=0.5).not_done:
+                    execution.stop()  # those that were about to start
             raise
-    # The first that raises is one that was begun: they are begun in this order.
+    errors = [error for future in futures.values() if (error := future.exception())]
+    failed = [error for error in errors if not isinstance(error, CancelledError)]
+    if failed and all(isinstance(error, click.ClickException) for error in failed):
+        raise click.ClickException("\nerror: ".join(error.message for error in failed))
+    if failed:
+        raise next(error for error in failed if not isinstance(error, click.ClickException))
     return {name: future.result() for name, future in futures.items()}
 
 

@@ -144,6 +144,7 @@ def verdict(low: float, high: float, words: Words = AHEAD) -> str:
 
     words: for differences above and below 0, such as higher and lower, and for others.
     """
+    above, below, neither = words
     if np.isnan(low) or low <= 0 <= high:
-        return words[2]
-    return words[0] if low > 0 else words[1]
+        return neither
+    return above if low > 0 else below

@@ -1,7 +1,8 @@
 """A command whose errors are one line."""
 
+import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -35,6 +36,17 @@ def run(
         message = " ".join(str(error).split())
     click.echo(f"error: {message}", err=True)
     return 1
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no further Ctrl-C or kill break off what is done to end in order."""
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def end_by_kill() -> None:

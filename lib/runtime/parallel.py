@@ -52,16 +52,16 @@ def each(
     if cluster:
         found = dict(on_cluster(cluster, function, calls, label=label, device=device, take=take))
         return [found[number] for number in range(len(calls))]
-    if str(device) != "cpu":
-        results = (function(**call) for call in calls)
-    else:
-        workers = min(workers or cpu_count(), max(len(calls), 1))
-        pool = Parallel(n_jobs=workers, return_as="generator")
-        me = os.getpid()
-        results = pool(delayed(_with_one_thread)(me, function, call) for call in calls)
     with warnings.catch_warnings(), turn():
         # joblib replaces a worker whose memory has grown and says so; nothing is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        if str(device) != "cpu":
+            results = (function(**call) for call in calls)
+        else:
+            workers = min(workers or cpu_count(), max(len(calls), 1))
+            pool = Parallel(n_jobs=workers, return_as="generator")
+            me = os.getpid()
+            results = pool(delayed(_with_one_thread)(me, function, call) for call in calls)
         return list(progress(results, len(calls), label))
 
 

@@ -12,17 +12,32 @@ from pathlib import Path
 from lib.runtime import files
 
 LIBRARIES = ("torch", "torchvision", "numpy")
-COLUMNS = ("run", "seconds", "date", "commit", "python", *LIBRARIES, "cpu", "cores", "device")
+COLUMNS = (
+    "run",
+    "seconds",
+    "together",
+    "date",
+    "commit",
+    "python",
+    *LIBRARIES,
+    "cpu",
+    "cores",
+    "device",
+)
 FILE = Path("data/results/provenance.csv")
 EVIDENCE = Path("data/results/evidence.csv")
 """The same of the tables that `lib.studies.evidence` has measured."""
 
 
-def row(run: str, seconds: float, commit: str, device: str) -> dict[str, str]:
-    """Return the row of a chapter or a table made just now on this machine."""
+def row(run: str, seconds: float, commit: str, device: str, *, together: int = 1) -> dict[str, str]:
+    """Return the row of a chapter or a table made just now on this machine.
+
+    together: how many were being made at a time.
+    """
     return {
         "run": run,
         "seconds": f"{seconds:.1f}",
+        "together": str(together),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "commit": commit,
         **versions(),

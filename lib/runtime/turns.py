@@ -9,10 +9,10 @@ from filelock import FileLock
 VARIABLE = "BOOK_TURNS"
 
 
-def taken(lock: Path) -> dict[str, str]:
+def environment(lock: Path) -> dict[str, str]:
     """Return the variables of processes that are to take turns: whoever holds the lock has one."""
     # Threads that spin between two tasks would keep a core from the others.
-    return {VARIABLE: str(lock), "OMP_WAIT_POLICY": "passive"}
+    return {VARIABLE: str(lock.resolve()), "OMP_WAIT_POLICY": "passive"}
 
 
 def turn() -> AbstractContextManager:

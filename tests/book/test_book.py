@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import nbformat.v4 as v4
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -144,6 +145,12 @@ def test_what_was_computed_is_kept_where_the_disk_fills_up_meanwhile(clone, caps
     shutil.rmtree(kept.parent)
 
 
+def kernels(clone):
+    """List the processes that work in the folder of the chapters."""
+    folder = str((clone / "chapters").resolve())
+    return [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == folder]
+
+
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("command", ["refresh", "publish"])
 def test_a_killed_run_goes_on_where_it_was(clone, command, kill):
@@ -161,15 +168,23 @@ def test_a_killed_run_goes_on_where_it_was(clone, command, kill):
     pipe = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heed}
     started = [sys.executable, "-c", code, str(clone)]
     run = subprocess.Popen(started, cwd=REPOSITORY, **pipe)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     finished = clone / "_build" / "executed" / "02_second.ipynb"
-    while not (len(ran(clone)) == 2 and finished.exists()) and time.monotonic() < until:
+    while not (len(ran(clone)) == 2 and finished.exists()):
+        if run.poll() is not None or time.monotonic() > until:
+            run.kill()
+            pytest.fail(run.stderr.read())
         time.sleep(0.1)
+    assert kernels(clone)
     run.send_signal(kill)
     error = run.communicate(timeout=20)[1]
     if kill == signal.SIGINT:
         assert run.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert files(clone)["01_first.ipynb"] == before["01_first.ipynb"]
+    until = time.monotonic() + 20  # a kernel looks after its parent now and then
+    while kernels(clone) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not kernels(clone)
     wait.unlink()
     assert book.main([command]) == 0
     assert sorted(ran(clone)) == ["first", "first", "second"]
@@ -426,20 +441,33 @@ def test_two_chapters_are_executed_at_a_time(clone, monkeypatch):
 
 
 def test_where_a_chapter_fails_no_other_is_begun_and_those_that_run_end(monkeypatch, tmp_path):
-    begun, ended = [], []
+    begun, ended, both = [], [], threading.Barrier(2, timeout=30)
 
     def executed(name, root, **_):
         begun.append(name)
-        time.sleep(0.1 if name == "b" else 0.6)
+        both.wait()
         if name == "b":
             raise click.ClickException("it failed")
+        time.sleep(0.5)
         ended.append(name)
 
     monkeypatch.setattr(publishing, "executed", executed)
     monkeypatch.setattr(publishing, "chapters", lambda root: dict.fromkeys("abcdef"))
-    with pytest.raises(click.ClickException, match="it failed"):
+    with pytest.raises(click.ClickException, match=r"^it failed$"):
         publishing.publish(tmp_path)
-    assert begun == ["a", "b"] and ended == ["a"]
+    assert sorted(begun) == ["a", "b"] and ended == ["a"]
+
+
+def test_of_two_chapters_that_fail_both_are_told_of(clone, monkeypatch, capsys):
+    both = threading.Barrier(2, timeout=30)
+
+    def executed(name, root, **_):
+        both.wait()
+        raise click.ClickException(f"{name} failed")
+
+    monkeypatch.setattr(publishing, "executed", executed)
+    assert book.main(["publish"]) == 1
+    assert capsys.readouterr().err == "error: 02_second failed\nerror: 01_first failed\n"
 
 
 def test_stale_when_code_changes_not_when_a_comment_does(clone, monkeypatch):

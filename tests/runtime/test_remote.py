@@ -353,3 +353,21 @@ def test_a_job_that_ends_one_worker_after_another_is_one_line(own, tmp_path):
     own.start("worker", own.address, *options, said="Registered to")  # started again by its nanny
     with pytest.raises(ParameterError, match=r"call 1 of 1 has ended 4 workers, the last"):
         collect(of_sizes(tmp_path, "end", 1), label="x", cluster=own.address)
+
+
+def test_the_settings_of_the_book_are_taken_by_a_worker(own):
+    options = ["--nthreads", "1", "--no-dashboard"]
+    settings = {"DASK_CONFIG": str(ROOT / "data" / "cluster.yaml"), "said": "Registered to"}
+    nanny, _ = own.start("worker", own.address, *options, **settings)
+    found = scheduler.connected(own.address).client.run(settings_there)
+    nanny.terminate()  # and with it the worker
+    nanny.wait()
+    assert list(found.values()) == [(False, "33554432")]
+
+
+def settings_there():
+    """Tell of a worker what `data/cluster.yaml` decides."""
+    import dask
+
+    profile = dask.config.get("distributed.worker.profile.enabled")
+    return profile, os.environ.get("MALLOC_MMAP_THRESHOLD_")

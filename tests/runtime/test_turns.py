@@ -1,38 +1,61 @@
+import contextlib
 import threading
-import time
 
+import pytest
 from filelock import FileLock
 
-from lib.runtime import turns
-from lib.runtime.parallel import each
+from lib.runtime import parallel, turns
 
 
-def begin(done):
-    """Have two jobs done in this process, in a thread."""
-    calls = [{"object": 1}, {"object": 2}]
-    how = {"label": "jobs", "device": "elsewhere"}
-    thread = threading.Thread(target=lambda: done.extend(each(str, calls, **how)))
-    thread.start()
-    return thread
+@pytest.mark.parametrize("device", ["cpu", "elsewhere"])
+def test_jobs_are_begun_within_a_turn(device, monkeypatch):
+    order = []
+
+    @contextlib.contextmanager
+    def turn():
+        order.append("turn")
+        yield
+        order.append("end of it")
+
+    class Pool:
+        def __init__(self, **_):
+            pass
+
+        def __call__(self, jobs):
+            return [function(*given) for function, given, _ in jobs]
+
+    monkeypatch.setattr(parallel, "turn", turn)
+    monkeypatch.setattr(parallel, "Parallel", Pool)
+
+    def job(value):
+        order.append(value)
+        return value
+
+    calls = [{"value": 1}, {"value": 2}]
+    assert parallel.each(job, calls, label="jobs", device=device) == [1, 2]
+    assert order == ["turn", 1, 2, "end of it"]
 
 
-def test_jobs_wait_for_their_turn(tmp_path, monkeypatch):
-    lock, done = tmp_path / "lock", []
-    for name, value in turns.taken(lock).items():
+def test_a_turn_waits_for_the_end_of_another(tmp_path, monkeypatch):
+    for name, value in turns.environment(tmp_path / "lock").items():
         monkeypatch.setenv(name, value)
-    with FileLock(lock):
-        thread = begin(done)
-        time.sleep(0.3)
-        assert thread.is_alive() and done == []
+    has_it = threading.Event()
+
+    def wait():
+        with turns.turn():
+            has_it.set()
+
+    with FileLock(tmp_path / "lock"):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not has_it.wait(0.3)
+    assert has_it.wait(30)
     thread.join(30)
-    assert done == ["1", "2"]
-    with FileLock(lock, timeout=0):  # it has ended its turn
+    with FileLock(tmp_path / "lock", timeout=5):  # it has ended
         pass
 
 
 def test_without_turns_nothing_waits(tmp_path, monkeypatch):
     monkeypatch.delenv(turns.VARIABLE, raising=False)
-    done = []
-    with FileLock(tmp_path / "lock"):
-        begin(done).join(30)
-    assert done == ["1", "2"]
+    with FileLock(tmp_path / "lock"), turns.turn():
+        pass
