@@ -93,7 +93,7 @@ def dask_workers():
     from distributed import LocalCluster
 
     options = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
-    dask.config.update(dask.config.config, yaml.safe_load(SETTINGS.read_text()))
+    dask.config.update(dask.config.config, yaml.safe_load(SETTINGS.read_text()))  # of this process
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with LocalCluster(**options) as cluster:
