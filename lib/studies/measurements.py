@@ -61,14 +61,15 @@ def heads(study: Study) -> pd.DataFrame:
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """Fine-tune one block: the area under the learning curve, at the best learning rate."""
+    """Fine-tune one block: the area under the learning curve, at the best learning rate.
+
+    The rate is the one that is best with the fewest images.
+    """
     every = study.deepened.measure(
         transfers_at_best_rate,
         over={"target": study.targets},
-        together={"n": sizes_held(study.targets, study.protocol.curve_sizes)},
-        seeds=study.ladder.subsets(1),
+        **_by_size(study, study.protocol.curve_sizes),
         unfrozen_blocks=1,
-        epochs=EPOCHS,
         evaluate_at=range(1, EPOCHS + 1),
         label="curves",
     )
@@ -80,19 +81,26 @@ def depths(study: Study) -> pd.DataFrame:
 
     The number of blocks that is "all" takes its place.
     """
-    sizes = sizes_held(study.targets, study.protocol.depth_sizes)
-    fewest = {target: min(held) for target, held in sizes.values.items()}
     rows = study.deepened.measure(
         transfers_at_best_rate,
         over={"target": study.targets, "unfrozen_blocks": study.protocol.depths},
-        together={"n": sizes},
-        chosen_at=By("target", fewest),
-        seeds=study.ladder.subsets(1),
-        epochs=EPOCHS,
+        **_by_size(study, study.protocol.depth_sizes),
         label="depths",
     )
     (blocks,) = {len(network.blocks) for network in study.ladder.networks.values()}
     return rows.assign(unfrozen_blocks=rows["unfrozen_blocks"].replace(-1, blocks))
+
+
+def _by_size(study, sizes):
+    """Return how sources are fine-tuned to several numbers of images, at a rate for each source."""
+    held = sizes_held(study.targets, sizes)
+    fewest = {target: min(numbers) for target, numbers in held.values.items()}
+    return {
+        "together": {"n": held},
+        "chosen_at": By("target", fewest),
+        "seeds": study.ladder.subsets(1),
+        "epochs": EPOCHS,
+    }
 
 
 def shape(study: Study) -> pd.DataFrame:
