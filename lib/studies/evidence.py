@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from lib.runtime import command_line, files, provenance
 from lib.studies import protocols, study
@@ -37,11 +38,18 @@ def write(study: Study, name: str) -> Path:
     rows = rows.drop(columns=[c for c in NOT_WRITTEN if c in rows]).assign(
         constraint=rows["constraint"].map(lambda constraint: constraint.text)
     )
-    path = RESULTS / f"{study.protocol.name}_{name}.csv"
+    place = "cluster" if ladder.cluster else str(ladder.device)
+    return store(f"{study.protocol.name}_{name}", rows, seconds, place)
+
+
+def store(name: str, rows: pd.DataFrame, seconds: float, place: str) -> Path:
+    """Write a table, data/results/NAME.csv, and where it was measured; return its path.
+
+    seconds: that it took. place: cpu, cuda or cluster.
+    """
+    path, root = RESULTS / f"{name}.csv", files.DATA.parent
     files.replace(path, rows.to_csv(index=False, float_format="%.5g"))
     click.echo(f"{len(rows):,} rows in {seconds:.0f} s: {path}")
-    root = files.DATA.parent
-    place = "cluster" if ladder.cluster else str(ladder.device)
     made = provenance.row(path.stem, seconds, provenance.commit(root), place)
     provenance.record(root, made, provenance.EVIDENCE)
     return path

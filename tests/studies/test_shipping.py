@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from own_images import to_learn
 
 from lib.attacks import Linf
 from lib.constraint import NATURAL, UNTRAINED, Constraint
@@ -28,15 +27,7 @@ def places(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twenty training and five test images of each of two classes, dark and light."""
-    root, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    for split, count in (("train", 20), ("test", 5)):
-        for name, low in (("dark", 0), ("light", 150)):
-            (root / split / name).mkdir(parents=True)
-            for i in range(count):
-                x = rng.integers(low, low + 100, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(x).save(root / split / name / f"{i}.png")
-    return root
+    return to_learn(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="module")
