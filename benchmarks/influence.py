@@ -70,8 +70,7 @@ def by_kronfluence(head, train, test):
     """Take EK-FAC, through the call of lib for longer tails."""
     from lib.studies.ekfac import tail_influence
 
-    # With a layer in front that does nothing it no longer counts as a head alone.
-    return tail_influence(nn.Sequential(nn.Identity(), head), *train, *test, damping=DAMPING)
+    return tail_influence(nn.Sequential(head), *train, *test, damping=DAMPING)
 
 
 def by_captum(head, train, test):

@@ -53,7 +53,6 @@ def pgd(
     steps: int,
     alpha: float | Sequence[float] | None = None,
     random_start: bool = True,
-    restarts: int = 1,
     seed: int = 0,
     loss: Loss = cross_entropy_of_each,
 ) -> Tensor:
@@ -66,33 +65,27 @@ def pgd(
     searched in float32 or, if it is that, float64. y: int64 (N,).
     steps: gradient steps, 0 or more. alpha: step size in pixels, the same
     for all steps or one for each; None is 2.5 · eps / steps. random_start:
-    begin at a random point of the ball, else at x. restarts: independent
-    searches; of each image the worst case is kept: a misclassified point
-    before any other, then the higher loss. seed: of the random starts. loss:
-    what is climbed, `cross_entropy_of_each` or `weighted_margin`.
+    begin at a random point of the ball, else at x. seed: of the random start.
+    loss: what is climbed, `cross_entropy_of_each` or `weighted_margin`.
 
     Returns x_adv, of x's type (N, C, H, W), inside the ball and [0, 1].
-    Raises ValueError for steps < 0, restarts < 1, alpha < 0, a number of
-    alphas other than that of steps, or pixels outside [0, 1], and NotFinite
-    where the network's logits or their gradients are not finite.
+    Raises ValueError for steps < 0, alpha < 0, a number of alphas other than
+    that of steps, or pixels outside [0, 1], and NotFinite where the network's
+    logits or their gradients are not finite.
     """
-    restarts, alphas = whole("restarts", restarts, 1), _step_sizes(ball, steps, alpha)
+    alphas = _step_sizes(ball, steps, alpha)
     check_pixels(x)
     given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
-    generator, worst = torch.Generator().manual_seed(seed), None
+    generator = torch.Generator().manual_seed(seed)
+    delta = ball.random_start(x, generator) if random_start else torch.zeros_like(x)
+    x_adv = (x + delta).clamp(0, 1)
     with evaluating(model):
-        for _ in range(restarts):
-            delta = ball.random_start(x, generator) if random_start else torch.zeros_like(x)
+        for size in alphas:
+            gradient, _ = _gradient_and_logits(model, x_adv, y, loss)
+            delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
             x_adv = (x + delta).clamp(0, 1)
-            for size in alphas:
-                gradient, _ = _gradient_and_logits(model, x_adv, y, loss)
-                delta = ball.project(x_adv + size * ball.ascent(gradient) - x)
-                x_adv = (x + delta).clamp(0, 1)
-            check_finite([x_adv], "the network's logits, or their gradients,", DAMAGED)
-            if restarts == 1:
-                return x_adv.to(given)
-            worst = _worse(worst, (x_adv, *_badness(model, x_adv, y, loss)))
-    return worst[0].to(given)  # type: ignore[index]
+    check_finite([x_adv], "the network's logits, or their gradients,", DAMAGED)
+    return x_adv.to(given)
 
 
 def survives(
@@ -189,25 +182,6 @@ def check_pixels(x: Tensor) -> None:
     if len(x) and not 0 <= float(x.min()) <= float(x.max()) <= 1:
         low, high = float(x.min()), float(x.max())
         raise ValueError(f"pixels run from {low:.3g} to {high:.3g}; expected them in [0, 1]")
-
-
-@torch.no_grad()
-def _badness(model, x, y, loss):
-    """Tell of each image whether it is misclassified, bool (N,), and its loss (N,)."""
-    logits = logits_of(model, x)
-    return logits.argmax(1) != y, loss(logits, y)
-
-
-def _worse(kept, found):
-    """Keep of each image the worse of two searches, each (x_adv, misclassified, loss)."""
-    if kept is None:
-        return found
-    (_, lost, loss), (_, lost_found, loss_found) = kept, found
-    better = (lost_found & ~lost) | ((lost_found == lost) & (loss_found > loss))
-    return tuple(
-        torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)
-        for old, new in zip(kept, found, strict=True)
-    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attacks import L2, Ball, check_pixels, evaluating, input_gradient, long_then_short
+from lib.images import indices
 
 LARGE = 128  # images that the network takes at once; more take longer each, on a CPU
 _unit = L2(0.0).ascent  # a gradient over its own norm
@@ -89,7 +90,7 @@ def maximise(
     and the image stays as it is. unit: the feature of each image (N,), 0 to d − 1. search, and
     what is returned and raised: as in `match`.
     """
-    unit = _indices("unit", unit, x, vectors(model, x[:1]).shape[1])
+    unit = indices("unit", unit, len(x), vectors(model, x[:1]).shape[1]).to(x.device)
 
     def uphill(x, part):
         return _gradient(lambda z: model.features(z).gather(1, unit[part, None])[:, 0], x)
@@ -105,7 +106,7 @@ def synthesise(
     Minimises the cross-entropy of class y (Santurkar et al., 2019, section 3). y: the class asked
     of each image (N,). search, and what is returned and raised: as in `match`.
     """
-    y = _indices("y", y, x, model.head.out_features)
+    y = indices("y", y, len(x), model.head.out_features).to(x.device)
 
     def downhill(x, part):
         return -input_gradient(model, x, y[part])
@@ -144,7 +145,7 @@ def saliency(model: nn.Module, x: Tensor, y: Tensor | Sequence[int]) -> Tensor:
 
     Raises ValueError for labels that are no classes of the model.
     """
-    y = _indices("y", y, x, model.head.out_features)
+    y = indices("y", y, len(x), model.head.out_features).to(x.device)
     with evaluating(model):
         parts = zip(x.split(LARGE), y.split(LARGE), strict=True)
         gradient = torch.cat([input_gradient(model, *part) for part in parts])
@@ -185,14 +186,3 @@ def _gradient(score, x):
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return torch.autograd.grad(score(x).sum(), x)[0]
-
-
-def _indices(name, value, x, count):
-    """Check indices below `count`, one for each image, and put them on the images' device."""
-    value = torch.as_tensor(value, dtype=torch.int64).to(x.device)
-    expected = f"expected {len(x)} indices of 0 to {count - 1}, one an image"
-    if value.shape != (len(x),):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; {expected}")
-    if len(value) and not 0 <= int(value.min()) <= int(value.max()) < count:
-        raise ValueError(f"{name} runs from {int(value.min())} to {int(value.max())}; {expected}")
-    return value

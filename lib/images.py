@@ -76,6 +76,20 @@ def held_out(y: torch.Tensor) -> torch.Tensor:
     return chosen
 
 
+def indices(name: str, value: torch.Tensor | Sequence[int], n: int, count: int) -> torch.Tensor:
+    """Return indices below `count`, one for each of n images, as int64 (n,).
+
+    name: what a message calls them. Raises ValueError for another number of them, and for others.
+    """
+    value = torch.as_tensor(value, dtype=torch.int64)
+    expected = f"expected {n} indices of 0 to {count - 1}, one an image"
+    if value.shape != (n,):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; {expected}")
+    if n and not 0 <= int(value.min()) <= int(value.max()) < count:
+        raise ValueError(f"{name} runs from {int(value.min())} to {int(value.max())}; {expected}")
+    return value
+
+
 def digest(images: Images) -> str:
     """Return the sha256 hex of the pixels, labels and classes of Images."""
     content = hashlib.sha256(repr((images.x.shape, images.classes)).encode())

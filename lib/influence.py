@@ -26,7 +26,6 @@ def head_influence(
     test_y: Tensor,
     *,
     damping: float,
-    cutoff: float | None = None,
 ) -> Tensor:
     """Return the influence of each training image on the loss of each test image.
 
@@ -37,10 +36,7 @@ def head_influence(
 
     features: (N, d), without a column for the bias, which is added here. probs: (N, C), the
     head's softmax output. y: (N,), classes 0 to C − 1. damping: added to the diagonal of the
-    Hessian, above 0; with a cutoff 0 is allowed. cutoff: share of the largest singular value of
-    the Hessian, 0 to 1, under which singular values are cut (the pseudo-inverse of Utrera et al.,
-    2021, who take 0.05), or None for the inverse. A cutoff needs an eigendecomposition, many times
-    dearer than the inverse where (C − 1)(d + 1) is large.
+    Hessian, above 0. For the paper's pseudo-inverse in its place there is `head_influences`.
 
     In float64 up to DOUBLE rows of the Hessian, above in float32, on the device of
     train_features. Returns (N_test, N_train) in the dtype of train_features. Raises ValueError
@@ -53,9 +49,6 @@ def head_influence(
         training=Seen(train_features, train_probs, train_y),
         test=Seen(test_features, test_probs, test_y),
     )
-    if cutoff is not None:
-        (scores,) = head_influences(train, test, [{"damping": damping, "cutoff": cutoff}])
-        return scores.to(dtype)
     factor = _factor(train, damping)
     # H⁻¹ is symmetric: it is applied to the gradients of whichever images are fewer.
     few, many = (train, test) if len(train.y) <= len(test.y) else (test, train)
@@ -71,9 +64,14 @@ def head_influence(
 def head_influences(train: Seen, test: Seen, rules: Sequence[dict]) -> Iterator[Tensor]:
     """Yield the scores (N_test, N_train) under each of several rules, for a small head.
 
-    One eigendecomposition of the Hessian serves all of them; it costs many times what one inverse
-    does, and memory for several Hessians. rules: dicts of damping and, where singular values are
-    cut, cutoff, as in `head_influence`.
+    One eigendecomposition of the Hessian serves all of them; where (C − 1)(d + 1) is large it costs
+    many times what one inverse does, and memory for several Hessians.
+
+    train, test: features, probs and y, as in `head_influence`. rules: dicts of damping and, for the
+    pseudo-inverse of Utrera et al. (2021, who take 0.05), cutoff: the share of the largest singular
+    value of the damped Hessian, 0 to 1, under which singular values are cut. damping: as in
+    `head_influence`; with a cutoff 0 is allowed, too. Raises ValueError for any others, and for
+    what `head_influence` refuses.
     """
     device = torch.as_tensor(train[0]).device
     train, test = checked(device, training=train, test=test)
@@ -150,7 +148,7 @@ def _allowed(damping, cutoff=None):
     if not 0 <= damping < float("inf") or (damping == 0 and cutoff is None):
         raise ValueError(
             f"damping is {damping}, and the Hessian of a softmax head is singular; give a damping "
-            "above 0, or 0 and a cutoff"
+            "above 0, or to `head_influences` 0 and a cutoff"
         )
     if cutoff is not None and not 0 < cutoff < 1:
         raise ValueError(

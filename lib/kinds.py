@@ -20,7 +20,8 @@ class Kind:
 
     name: what command lines and rows call it, before its amount. symbol: what figures call it, if
     not by its name. letter: what stands for the amount in a message. amount: above 0, at most
-    `most` and finite; any other is a ValueError.
+    `most` and finite; any other is a ValueError. norm: `L2` or `Linf`, where training shows the
+    worst cases in a ball, whose radius is the amount.
     """
 
     amount: float
@@ -28,6 +29,7 @@ class Kind:
     symbol: ClassVar[str] = ""
     letter: ClassVar[str]
     most: ClassVar[float] = math.inf
+    norm: ClassVar[type[Ball] | None] = None
 
     def __post_init__(self) -> None:
         if not 0 < self.amount <= self.most or self.amount == math.inf:
@@ -40,7 +42,7 @@ class Kind:
     @property
     def ball(self) -> Ball | None:
         """The ball whose worst cases training shows, or None."""
-        return None
+        return self.norm(self.amount) if self.norm else None
 
     def shown(self, x: Tensor, seed: int) -> Tensor:
         """Return what training shows of a batch, where it is no worst case.
@@ -57,26 +59,16 @@ class Kind:
 class L2Ball(Kind):
     """Worst cases in the ℓ2 ball of a radius in pixels of [0, 1]."""
 
-    name, symbol, letter = "l2", "ℓ2", "EPS"
-
-    @property
-    def ball(self) -> L2:
-        """The ball."""
-        return L2(self.amount)
+    name, symbol, letter, norm = "l2", "ℓ2", "EPS", L2
 
 
 class LinfBall(Kind):
     """Worst cases in the ℓ∞ ball of a radius in pixels of [0, 1], which figures give in 1/255."""
 
-    name, symbol, letter = "linf", "ℓ∞", "EPS"
+    name, symbol, letter, norm = "linf", "ℓ∞", "EPS", Linf
 
     def __str__(self) -> str:
         return f"{self.symbol} {255 * self.amount:.3g}/255"
-
-    @property
-    def ball(self) -> Linf:
-        """The ball."""
-        return Linf(self.amount)
 
 
 class Noise(Kind):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.images import Images, scale
+from lib.images import Images, indices, scale
 
 SIZE = 32
 CLASSES = (
@@ -92,18 +92,11 @@ def one_cue(cue: str, n: int, seed: int, *, size: int = SIZE) -> Images:
 
 
 def _indices(name, value, n):
-    """Check class indices given by the caller."""
+    """Check class indices given by the caller: one for each image, one for all, or None."""
     if value is None:
         return None
     value = torch.as_tensor(value, dtype=torch.int64)
-    value = value.expand(n) if value.ndim == 0 else value
-    expected = f"expected {n} class indices of 0 to {len(CLASSES) - 1}"
-    if value.shape != (n,):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; {expected}")
-    low, high = int(value.min()), int(value.max())
-    if not 0 <= low <= high < len(CLASSES):
-        raise ValueError(f"{name} has values {low} to {high}; {expected}")
-    return value
+    return indices(name, value.expand(n) if value.ndim == 0 else value, n, len(CLASSES))
 
 
 def _block_seed(seed, number):

@@ -112,25 +112,6 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
     )
 
 
-def slope(rows: pd.DataFrame, value: str, *, over: str, seed: str = "source_seed") -> pd.DataFrame:
-    """Fit a line in each target and source seed, by least squares, and return its slopes.
-
-    rows: with the columns target, `seed` and `over`, a number; rows of one place are averaged
-    first. value: what grows or falls.
-
-    Returns the columns target, `seed` and slope, in units of value for one of `over`. Raises
-    ValueError where a line has fewer than two places.
-    """
-    points = rows.groupby(["target", seed, over], observed=True)[value].mean().reset_index()
-    lines = []
-    for (target, draw), line in points.groupby(["target", seed], observed=True):
-        if len(line) < 2:
-            raise ValueError(f"one {over} for target {target} and {seed} {draw}; a slope needs two")
-        fitted = np.polyfit(line[over].astype(float), line[value], 1)[0]
-        lines.append({"target": target, seed: draw, "slope": float(fitted)})
-    return pd.DataFrame(lines)
-
-
 def _around(mean, se, df, level):
     """Return (low, high) of Student's t interval."""
     half = float(student.ppf((1 + level) / 2, df)) * se

@@ -33,17 +33,22 @@ def accuracy(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> fl
     return _share(predict(model, images, batch_size=batch_size) == images.y)
 
 
-@torch.no_grad()
 def predict(model: nn.Module, images: Images, *, batch_size: int = BATCH) -> Tensor:
-    """Return the predicted classes, int64 (N,) on the CPU, of the model in eval mode.
+    """Return the predicted classes, int64 (N,) on the CPU. The rest: as in `logits`."""
+    return logits(model, images.x, batch_size=batch_size).argmax(1).cpu()
 
-    model: of any precision. Raises NotFinite where its logits are not finite.
+
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor, *, batch_size: int = BATCH) -> Tensor:
+    """Return the logits (N, K) of the model in eval mode, on its device, in float32 at least.
+
+    model: of any precision. x: uint8 (N, 3, H, W). Raises NotFinite where they are not finite.
     """
     device = next(model.parameters()).device
     with evaluating(model):
-        parts = [logits_of(model, pixels(x.to(device))) for x in images.x.split(batch_size)]
+        parts = [logits_of(model, pixels(part.to(device))) for part in x.split(batch_size)]
     check_finite(parts, "the network's logits", DAMAGED)
-    return torch.cat([logits.argmax(1).cpu() for logits in parts])
+    return torch.cat(parts)
 
 
 def robust_accuracy(model: nn.Module, images: Images, ball: Ball, **search) -> float:

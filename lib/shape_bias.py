@@ -10,9 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from lib.attacks import evaluating
 from lib.cue_conflict import Conflicts
-from lib.training import BATCH, pixels
+from lib.robustness import logits
 
 
 def shape_bias(predictions: ArrayLike, shape: ArrayLike, texture: ArrayLike) -> float:
@@ -59,17 +58,15 @@ def decisions(
     return answer == shape[conflict], answer == texture[conflict]
 
 
-@torch.no_grad()
 def answers(model: nn.Module, x: Tensor, *, mapping: Tensor | None = None) -> Tensor:
     """Return the classes a model answers, int64 (N,) on the CPU.
 
     x: uint8 (N, 3, H, W). mapping: from the model's classes to others, as of
-    `lib.datasets.stimuli.read_mapping`, or None where they are the same.
+    `lib.datasets.stimuli.read_mapping`, or None where they are the same. Raises NotFinite where
+    the logits are not finite.
     """
-    device = next(model.parameters()).device
-    with evaluating(model):
-        logits = torch.cat([model(pixels(b.to(device))).cpu() for b in x.split(BATCH)])
-    return logits.argmax(1) if mapping is None else decide(logits.softmax(1), mapping)
+    found = logits(model, x).cpu()
+    return found.argmax(1) if mapping is None else decide(found.softmax(1), mapping)
 
 
 def bias(model: nn.Module, conflicts: Conflicts, *, mapping: Tensor | None = None) -> dict:

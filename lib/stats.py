@@ -67,14 +67,15 @@ def summary(
     by: Sequence[str],
     *,
     seed: str = "source_seed",
+    level: float = 0.95,
     limits: Limits = NONE,
 ) -> pd.DataFrame:
     """Summarise a column over source seeds, for each combination of the columns `by`.
 
     rows: one row per model. value: the column to average, first within each `seed`; where all rows
-    share one, within each subset_seed, if there is such a column. limits: as in `interval`.
+    share one, within each subset_seed, if there is such a column. level, limits: as in `interval`.
 
-    Returns the columns `by`, mean, low, high (95 %), seeds, their number, and of_seeds, a tuple of
+    Returns the columns `by`, mean, low, high, seeds, their number, and of_seeds, a tuple of
     what was averaged, in the order in which the combinations first occur. Raises ValueError for a
     value that is not a number, and for a subset_seed that several seeds share.
     """
@@ -84,7 +85,7 @@ def summary(
         seed = "subset_seed"
     means = _groups(rows, [*by, seed])[value].mean().reset_index()
     summaries = [
-        (*key, *interval(group[value], limits=limits), len(group), tuple(group[value]))
+        (*key, *interval(group[value], level=level, limits=limits), len(group), tuple(group[value]))
         for key, group in _groups(means, by)
     ]
     return pd.DataFrame(summaries, columns=[*by, "mean", "low", "high", "seeds", "of_seeds"])
@@ -128,25 +129,29 @@ def paired(
     return summary(pairs, "difference", [*by, compared], seed=seed, limits=limits)
 
 
-def by_doubling(
-    rows: pd.DataFrame, value: str, by: Sequence[str], *, over: str = "n_train"
-) -> pd.DataFrame:
-    """Fit a line to a column against log2 of another, in each combination of the columns `by`.
+def slopes(rows: pd.DataFrame, value: str, by: Sequence[str], *, over: str) -> pd.DataFrame:
+    """Fit a line to a column against another, in each combination of the columns `by`.
 
-    rows: those of one place are averaged first. over: a column of numbers above 0. Least squares.
+    rows: those of one place are averaged first. over: a column of numbers. Least squares.
 
-    Returns the columns `by` and slope, in units of value for each doubling of `over`, in the order
-    in which the combinations first occur; what has fewer than two places is left out. Raises
-    ValueError for a value that is not a number.
+    Returns the columns `by` and slope, in units of value for one of `over`, in the order in which
+    the combinations first occur; what has fewer than two places is left out. Raises ValueError for
+    a value that is not a number.
     """
     _check_numbers(rows, value, [*by, over])
     places = _groups(rows, [*by, over])[value].mean().reset_index()
-    slopes = [
-        (*key, np.polyfit(np.log2(line[over].astype(float)), line[value], 1)[0])
+    fitted = [
+        (*key, np.polyfit(line[over].astype(float), line[value], 1)[0])
         for key, line in _groups(places, by)
         if len(line) > 1
     ]
-    return pd.DataFrame(slopes, columns=[*by, "slope"])
+    return pd.DataFrame(fitted, columns=[*by, "slope"])
+
+
+def by_doubling(rows: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
+    """Return `slopes` along log2 of the column n_train, in units of value for each doubling."""
+    doubled = rows.assign(doublings=np.log2(rows["n_train"]))
+    return slopes(doubled, value, by, over="doublings")
 
 
 def rank_correlation(

@@ -87,7 +87,7 @@ def predict_command(context, file, folder, out):
     An image that cannot be read is a row with its error; then the exit code is 1.
     """
     if out is not None:
-        predicting.check(out)
+        exported.check_name(out, ".csv")
     left = LeftOut()
     rows = predicting.predict(*exported.load(file), folder, left)
     _say(left.notes())

@@ -183,42 +183,37 @@ def _asked(choice):
     return by_chance, depth < 0, depth
 
 
-def difference(
-    rows: pd.DataFrame, first: Any, second: Any, by: Sequence[str], column: str = "constraint"
-) -> pd.DataFrame:
-    """Compare two choices split by split, for each combination of the columns `by`.
+def difference(rows: pd.DataFrame, first: Constraint, second: Constraint) -> pd.DataFrame:
+    """Compare two sources split by split, at each training-set size.
 
-    rows: as `measure` returns them, with the column that tells the choices apart.
+    rows: as `measure` returns them, with a column constraint.
 
-    Returns a DataFrame of the columns `by` and by how much the first is ahead of the second: mean,
+    Returns a DataFrame of n_train, rising, and by how much the first is ahead of the second: mean,
     low, high, with intervals as of `lib.stats.resampled`, no narrower than so many images allow
     (`scores.difference`).
     """
-    one, other = (
-        rows[rows[column] == choice].set_index(["split", *by])["clean_accuracy"]
-        for choice in (first, second)
-    )
-    gaps = (one - other).dropna().reset_index()
     images = _tested(rows)
-    found = [
-        (*key, *_apart(group["clean_accuracy"], images))
-        for key, group in gaps.groupby(list(by), sort=False)
-    ]
-    return pd.DataFrame(found, columns=[*by, "mean", "low", "high"])
+    found = [(n, *_apart(gap.dropna(), images)) for n, gap in _lead(rows, first, second).items()]
+    return pd.DataFrame(found, columns=["n_train", "mean", "low", "high"])
 
 
 def change(
-    rows: pd.DataFrame, first: Any, second: Any, few: int, many: int, column: str = "constraint"
+    rows: pd.DataFrame, first: Constraint, second: Constraint, few: int, many: int
 ) -> pd.DataFrame:
-    """Compare the lead of one choice over another at two sizes, split by split.
+    """Compare the lead of one source over another at two sizes, split by split.
 
-    rows: as `measure` returns them. few, many: training-set sizes. Returns a DataFrame of one row,
-    by how much the lead is larger with few images: mean, low, high (as in `difference`).
+    rows: as in `difference`. few, many: training-set sizes. Returns a DataFrame of one row, by how
+    much the lead is larger with few images: mean, low, high (as in `difference`).
     """
-    wide = rows.pivot(index="split", columns=[column, "n_train"], values="clean_accuracy")
-    lead = wide[first] - wide[second]
+    lead = _lead(rows, first, second)
     values = _apart(lead[few] - lead[many], _tested(rows))
     return pd.DataFrame([values], columns=["mean", "low", "high"])
+
+
+def _lead(rows, first, second):
+    """Return by how much one source is ahead of another: a row a split, a column a size."""
+    wide = rows.pivot(index="split", columns=["constraint", "n_train"], values="clean_accuracy")
+    return wide[first] - wide[second]
 
 
 def _apart(gaps, images, level=0.95):

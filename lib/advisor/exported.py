@@ -56,12 +56,20 @@ def check(path: str | Path) -> None:
 
     Raises OSError where nothing can be written there.
     """
+    check_name(path, ".pt2")
+    files.check(Path(path))
+
+
+def check_name(path: str | Path, suffix: str) -> None:
+    """Raise ValueError unless a path ends on a suffix and lies in a folder that is there.
+
+    So a mistyped command cannot overwrite a picture, or a network by a table.
+    """
     path = Path(path)
-    if path.suffix != ".pt2":
-        raise ValueError(f"the file is {path.name}; call it {path.stem}.pt2, PyTorch asks for that")
+    if path.suffix != suffix:
+        raise ValueError(f"the file is {path.name}; call it {path.stem}{suffix}")
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"there is no folder for the file {path}; make it, or name another file")
-    files.check(path)
 
 
 def load(path: str | Path) -> tuple[nn.Module, dict]:

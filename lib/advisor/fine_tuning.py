@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from lib.freezing import join
 from lib.images import Images
-from lib.training import BATCH, pixels
+from lib.robustness import logits
+from lib.training import BATCH
 from lib.tuning import Recipe, freeze_below, outputs, tune
 
 
@@ -44,8 +45,8 @@ def fine_tune(
 
     probs = torch.full((len(images), classes), torch.nan)
     for train, test in parts(images.y, folds, seed):
-        logits = outputs(tail(train.to(y.device)), below[test].split(BATCH))
-        probs[test] = logits.softmax(1).cpu()
+        found = outputs(tail(train.to(y.device)), below[test].split(BATCH))
+        probs[test] = found.softmax(1).cpu()
     return join(source, unfrozen_blocks, tail(slice(None))), probs
 
 
@@ -70,9 +71,6 @@ def parts(y: Tensor, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     return [(train.nonzero().flatten(), test.nonzero().flatten()) for train, test in sides]
 
 
-@torch.no_grad()
 def stated(network: nn.Module, images: Images) -> Tensor:
     """Return the probabilities (N, C), on the CPU, that a network states for images."""
-    device = next(network.parameters()).device
-    x = (pixels(part.to(device)) for part in images.x.split(BATCH))
-    return outputs(network, x).softmax(1).cpu()
+    return logits(network, images.x).softmax(1).cpu()

@@ -67,17 +67,6 @@ def write(rows: Iterable[Row], out: TextIO) -> int:
     return wrong
 
 
-def check(out: Path) -> None:
-    """Raise ValueError unless rows can be written to a path: a .csv file in a folder that is there.
-
-    So a mistyped command cannot overwrite a network or a picture.
-    """
-    if out.suffix != ".csv":
-        raise ValueError(f"--out is {out.name}; call it {out.stem}.csv")
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"there is no folder for the file {out}; make it, or name another file")
-
-
 def _rows(network, about, root, paths):
     """Yield the Rows of image files, batch by batch."""
     depth = tuple(about.get("depth", DEPTH))

@@ -12,7 +12,6 @@ from nbformat import NotebookNode
 
 from lib.runtime import files, fingerprint
 
-VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 GLUED = "application/papermill.record/text/plain"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -37,10 +37,9 @@ def load(
     `opened` makes of it, in the layout of torchvision's ImageFolder: one folder for each class (2
     to 1,000), itself split into folders that are called train and test in any spelling, perhaps
     validation, or else split here. A text that names a set is the set; "./name" or a Path is a
-    folder. split: "train" or "test", or "validation" of a folder that has one; no two share an
-    image, exact copies included. n: number of images, balanced over the classes as far as they
-    reach, or None for all. seed: of the choice of n. size: pixels of a side, to which the square in
-    the centre is scaled.
+    folder. split: "train" or "test", which share no image, exact copies included. n: number of
+    images, balanced over the classes as far as they reach, or None for all. seed: of the choice of
+    n. size: pixels of a side, to which the square in the centre is scaled.
 
     The microcosm, and its shapes and gratings, which are labelled by one cue while the other is
     drawn at random, have no end: n is what is drawn, in balance over each 500. torchvision's sets
@@ -55,10 +54,9 @@ def load(
     has one class or over 1,000, tests a class it does not train, or holds what cannot be read.
     """
     given = opened(name_or_path)
+    _check(split, size)
     if isinstance(given, Folder):
-        _check(split, size, (*SPLITS, "validation"))
         return _from_files(*given.side(split), n, seed, size)
-    _check(split, size, SPLITS)
     source = _plain(given)
     if source in DRAWN:
         return _drawn(source, split, n, seed, size)
@@ -78,7 +76,7 @@ def pair(name_or_path: str | Path | Folder, *, size: int = 32) -> tuple[Images, 
     """Load the training and the test images of a set, as `load` does."""
     source = opened(name_or_path)
     if isinstance(source, Folder):
-        _check("train", size, SPLITS)
+        _check("train", size)
         return _both(source, size)
     return load(source, size=size), load(source, "test", size=size)
 
@@ -134,14 +132,12 @@ def _doubts(name):
     if not Path(name).is_dir():
         return []
     source = _plain(name)
-    origin = f"this is the set {source} of {_origin(source)}"
-    return [f"{origin}; for the folder write ./{shown(name)}"]
+    return [f"this is the set {source}; for the folder write ./{shown(name)}"]
 
 
-def _check(split, size, splits):
-    if split not in splits:
-        *first, last = splits
-        raise ValueError(f"split is {split!r}; allowed are {', '.join(first)} and {last}")
+def _check(split, size):
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; allowed are {' and '.join(SPLITS)}")
     if size < 8:
         raise ValueError(f"size is {size}; allowed are 8 pixels and more")
 
@@ -251,9 +247,3 @@ def _shown(source, sources):
     while any(source.parts[-count:] == parts[-count:] for parts in others):
         count += 1
     return shown(Path(*source.parts[-count:]).as_posix())
-
-
-def _origin(name):
-    """Say where a set that goes by its name comes from."""
-    libraries = bundled.FROM | dict.fromkeys(torchvision_sets.SETS, "torchvision")
-    return libraries.get(name, "this book")

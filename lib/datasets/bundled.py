@@ -41,8 +41,6 @@ def textures(split: str, size: int) -> Images:
 
 SETS = {"digits": digits, "faces": faces, "textures": textures}
 """Each maps (split, size) to Images of uint8 (N, 3, size, size)."""
-FROM = {"digits": "scikit-learn", "faces": "scikit-image", "textures": "scikit-image"}
-"""The library that each comes inside."""
 ABOUT = {
     "digits": "handwritten **digits** {cite}`alpaydin1998`, enlarged from 8 × 8 pixels",
     "faces": "**faces** among other patches of photographs {cite}`huang2007,vanderwalt2014`",

@@ -53,15 +53,11 @@ class Folder:
         return tuple(map(shown, self.classes))
 
     def side(self, split: str) -> Chosen:
-        """Return one split, "train", "validation" or "test": its files, and what tells of them.
+        """Return one split, "train" or "test": its files, and what tells of them.
 
         Returns (files, y, classes, asked, depth), as `lib.datasets.decoded.from_files` takes them.
         Raises ValueError where there are none, and for a class that cannot be trained and tested.
         """
-        if split == "validation" and split not in self.parts:
-            raise ValueError(
-                f"the folder {shown(self.root)} has no validation split; allowed are train and test"
-            )
         counts = Counter(self.y)
         single = [name for i, name in enumerate(self.classes) if counts[i] == 1]
         if single and not self.parts:

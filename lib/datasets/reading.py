@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 Depth = tuple[float, float]
 """The values of a deep grey image that become black and white."""
@@ -33,16 +33,6 @@ LARGE = 2**24
 """Pixels above which one image is decoded at a time, and a JPEG at a smaller scale."""
 BROAD = 2**11
 """Pixels of a side above which Pillow scales faster, and with less memory, than PyTorch."""
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What sets a picture upright, by the orientation that its EXIF block states."""
 _one_large = threading.Lock()
 
 
@@ -173,11 +163,9 @@ def _opened(file, size=0):
 def _upright(image):
     """Turn an image as its EXIF block says; where that is damaged, leave it as it is."""
     image.load()
-    try:
-        turn = TURNS.get(image.getexif().get(0x0112))
-    except Exception:  # the picture is whole nevertheless
-        turn = None
-    return image if turn is None else image.transpose(turn)
+    with contextlib.suppress(Exception):  # the picture is whole nevertheless
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _square(image):

@@ -26,24 +26,9 @@ class Survey:
     depth: Depth | None = None
 
     @property
-    def chance(self) -> float:
-        """The accuracy of answers drawn at random, 0 to 1."""
-        return 1 / len(self.classes)
-
-    @property
     def totals(self) -> tuple[int, ...]:
         """The number of images of each class, all splits together."""
         return tuple(map(sum, zip(*self.counts.values(), strict=True)))
-
-    @property
-    def largest(self) -> str:
-        """The name of the largest class."""
-        return self.classes[self.totals.index(max(self.totals))]
-
-    @property
-    def largest_share(self) -> float:
-        """The share of the largest class among all images: what is right by naming it alone."""
-        return max(self.totals) / sum(self.totals)
 
     @property
     def divided(self) -> bool:
@@ -60,11 +45,13 @@ class Survey:
         words = {"train": "training", "all": "labelled"}
         parts = [f"{sum(n):,} {words.get(split, split)}" for split, n in self.counts.items()]
         numbers = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+        totals = self.totals
+        largest = self.classes[totals.index(max(totals))]
+        chance, share = 1 / len(self.classes), max(totals) / sum(totals)
         return [
             f"{self.name}: {numbers} images of {len(self.classes)} classes; chance is "
-            f"{100 * self.chance:.3g} %, the largest class, {self.largest}, has "
-            f"{100 * self.largest_share:.3g} %",
-            f"images of each class: {_listed(self.classes, self.totals)}",
+            f"{100 * chance:.3g} %, the largest class, {largest}, has {100 * share:.3g} %",
+            f"images of each class: {_listed(self.classes, totals)}",
             *self.notes,
         ]
 

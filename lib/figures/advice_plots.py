@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lib.constraint import FROM_SCRATCH, Constraint
 from lib.figures.estimates import Estimate, percent, points, row
-from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines
+from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION
 from lib.figures.names import in_one_line, literal, one_line
-from lib.figures.plots import whiskers
+from lib.figures.plots import beside
 from lib.figures.sentences import depth_in_words, listing
 from lib.images import Images
 
@@ -107,9 +107,8 @@ def behind(best: Constraint, ahead: pd.DataFrame, ax: Axes) -> Axes:
     """
     names, frame = list(ahead["constraint"]), ahead.copy()
     frame.attrs["among"] = (best,)
-    for name, part, style in lines(frame):
-        style = style | {"linestyle": "none", "capsize": 3}
-        whiskers(part, [names.index(name)], ax, scale=-100, across=True, **style)
+    how: dict = {"scale": -100, "across": True, "linestyle": "none", "capsize": 3}
+    beside(frame, "constraint", names, ax, **how)
     ax.axvline(0, color=DARK, lw=1, ls="--")
     ax.set_yticks(range(len(names)), [one_line(name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="accuracy − that of the best, points")
@@ -157,16 +156,13 @@ def flips_found(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def doubtful(
-    x: Tensor, tables: Mapping[str, pd.DataFrame], classes: Sequence[str], *, count: int
-) -> Figure:
+def doubtful(x: Tensor, tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> Figure:
     """Draw the most doubtful images of each ranking, with label and held-out answer below.
 
     x: (N, 3, H, W) in [0, 1], of all images. tables: {ranking: DataFrame}, as rows of
-    `lib.advisor.doubts.suspicions`, the most doubtful first, indexed by position. classes: names.
-    count: pictures a ranking. An answer that is not the label is in red.
+    `lib.advisor.doubts.suspicions`, a picture each, indexed by position. classes: names. An answer
+    that is not the label is in red.
     """
-    tables = {title: table.head(count) for title, table in tables.items()}
     rows, columns = len(tables), max(map(len, tables.values()))
     fig, axes = plt.subplots(rows, columns, figsize=(1.25 * columns, 2.0 * rows), squeeze=False)
     for ax in axes.ravel():
@@ -176,11 +172,9 @@ def doubtful(
             ax.imshow(x[position].permute(1, 2, 0).numpy(), interpolation="nearest")
             label, answer = (one_line(classes[int(doubt[key])], 14) for key in ("label", "answer"))
             colour = DARK if doubt["label"] == doubt["answer"] else VERMILLION
-            ax.text(0.5, -0.06, label, transform=ax.transAxes, ha="center", va="top", size=7.5)
-            ax.text(
-                0.5, -0.22, f"says {answer}", transform=ax.transAxes, ha="center", va="top",
-                size=7.5, color=colour,
-            )  # fmt: skip
+            below = {"transform": ax.transAxes, "ha": "center", "va": "top", "size": 7.5}
+            ax.text(0.5, -0.06, label, **below)
+            ax.text(0.5, -0.22, f"says {answer}", color=colour, **below)
         line[0].set_title(title, loc="left", size=9)
     return fig
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.figures.image_plots import tile
-from lib.figures.looks import DARK, lines
+from lib.figures.looks import DARK
 from lib.figures.names import one_line
-from lib.figures.plots import each_panel, whiskers
+from lib.figures.plots import beside, each_panel
 
 
 def sheet(
@@ -130,13 +130,11 @@ def marks(frame: pd.DataFrame, ax: Axes, *, scale: float = 100, mark: float | No
     frame: columns what, constraint, mean, low, high. scale: of the numbers, 100 for percent. mark:
     a value at which to draw a dashed line, such as that of chance, in the unit drawn, or None.
     """
-    rows, parts = list(dict.fromkeys(frame["what"])), lines(frame)
+    rows, step = list(dict.fromkeys(frame["what"])), 0.6 / frame["constraint"].nunique()
     if mark is not None:
         ax.axvline(mark, color=DARK, lw=1, ls="--")
-    for place, (_, part, style) in enumerate(parts):
-        where = part["what"].map(rows.index) + 0.6 * ((place + 0.5) / len(parts) - 0.5)
-        style = style | {"linestyle": "none", "capsize": 3}
-        whiskers(part, where, ax, scale=scale, across=True, **style)
+    how: dict = {"scale": scale, "across": True, "linestyle": "none", "capsize": 3}
+    beside(frame, "what", rows, ax, step=step, **how)
     ax.set_yticks(range(len(rows)), rows)
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     return ax

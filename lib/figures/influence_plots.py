@@ -14,7 +14,7 @@ from lib.constraint import Constraint
 from lib.figures import plots
 from lib.figures.image_plots import pictures
 from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines, look
-from lib.figures.plots import bands, whiskers
+from lib.figures.plots import bands, beside
 from lib.images import Images
 from lib.training import pixels
 
@@ -107,10 +107,8 @@ def by_definition(frame: pd.DataFrame, ax: Axes) -> Axes:
 
     frame: one row for each constraint and definition, with mean, low, high.
     """
-    definitions, parts = list(dict.fromkeys(frame["definition"])), lines(frame)
-    for place, (_, part, style) in enumerate(parts):
-        where = part["definition"].map(definitions.index) + 0.2 * (place - (len(parts) - 1) / 2)
-        whiskers(part, where, ax, **style | {"linestyle": "none", "elinewidth": 1.2})
+    definitions = list(dict.fromkeys(frame["definition"]))
+    beside(frame, "definition", definitions, ax, step=0.2, linestyle="none", elinewidth=1.2)
     ax.set_xticks(range(len(definitions)), definitions, rotation=35, ha="right")
     ax.set(ylabel="same class, %", ylim=(None, 102), xlim=(-0.5, len(definitions) - 0.5))
     return ax

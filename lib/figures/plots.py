@@ -2,7 +2,7 @@
 
 import numbers
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -91,6 +91,23 @@ def whiskers(
     return ax
 
 
+def beside(
+    frame: pd.DataFrame, column: str, values: Sequence, ax: Axes, *, step: float = 0, **how
+) -> Axes:
+    """Draw means with their intervals for each value of a column, the constraints side by side.
+
+    frame: one row per constraint and value, columns constraint, that column, mean, low, high.
+    values: of the column, in order: the first is drawn at 0, the next at 1. step: from one
+    constraint to the next, 0 for one above the other. how: as in `whiskers`, and more than the
+    look of a constraint where it is of style.
+    """
+    parts = lines(frame)
+    for place, (_, part, style) in enumerate(parts):
+        where = part[column].map(values.index) + step * (place - (len(parts) - 1) / 2)
+        whiskers(part, where, ax, **style | how)
+    return ax
+
+
 def _seeds(part, where, ax, scale, *, across=False, color=None):
     """Draw a dot for each seed, where they are few and known."""
     for place, values in zip(where, part.get("of_seeds", ()), strict=False):
@@ -104,7 +121,7 @@ def _seeds(part, where, ax, scale, *, across=False, color=None):
 def against_n(frame: pd.DataFrame, ax: Axes) -> Axes:
     """Draw accuracy in % against the number of training images, on a doubling axis."""
     bands(frame, ax, x="n_train")
-    _doubling_axis(ax, frame["n_train"])
+    doubling_axis(ax, frame["n_train"])
     ax.set(xlabel="training images N", ylabel="test accuracy, %")
     return ax
 
@@ -121,7 +138,7 @@ def difference_against_n(frame: pd.DataFrame, ax: Axes) -> Axes:
         part = part.sort_values("n_train")
         shift = 2 ** (0.11 * (place - (len(parts) - 1) / 2))
         whiskers(part, shift * part["n_train"], ax, lw=1, **style)
-    _doubling_axis(ax, frame["n_train"])
+    doubling_axis(ax, frame["n_train"])
     ax.set(xlabel="training images N", ylabel="accuracy − natural, points")
     return ax
 
@@ -216,12 +233,10 @@ def each_panel(
     return fig, axes
 
 
-def _doubling_axis(ax, values):
-    """Put the sizes that occur on a log2 axis, as plain numbers, no two on top of each other."""
-    values = sorted(set(values))
-    shown = [v for i, v in enumerate(reversed(values)) if i == 0 or i % 2 == 0]
+def doubling_axis(ax: Axes, values: Iterable[float]) -> None:
+    """Put the sizes that occur on a log2 axis, as plain numbers: each second, from the largest."""
     ax.set_xscale("log", base=2)
-    plain_ticks(ax, shown)
+    plain_ticks(ax, sorted(set(values))[::-2])  # there is no room for all
 
 
 def plain_ticks(ax: Axes, values: Sequence[float]) -> None:

@@ -1,7 +1,7 @@
 """Sentences that a chapter says: numbers in words, under the table or figure that shows them."""
 
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -209,32 +209,28 @@ def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] =
     say_list(*sets, *map(literal, remarks))
 
 
-def recommendation(
-    best: object, ahead: pd.DataFrame, *, verb: str = "Start from", say: Callable = str
-) -> str:
-    """Say in a sentence or two what to choose, and how sure that is.
+def recommendation(best: object, ahead: pd.DataFrame) -> str:
+    """Say in a sentence or two which source to start from, and how sure that is.
 
-    best, ahead: as `lib.advisor.advice.leads` returns them. verb: what to do with it. say: maps a
-    choice to words.
+    best, ahead: as `lib.advisor.advice.leads` returns them, of constraints.
     """
     if ahead.empty:
-        return f"Only {say(best)} was measured, so there is nothing to choose."
-    column, surely = ahead.columns[0], ahead["low"] > 0
-    tied = [say(choice) for choice in ahead.loc[~surely, column]]
+        return f"Only {best} was measured, so there is nothing to choose."
+    surely = ahead["low"] > 0
+    tied = [best, *ahead.loc[~surely, "constraint"]]
     if not surely.any():
-        others = listing([say(best), *tied])
-        return f"No difference can be told between {others}; {say(best)} has the highest mean."
-    next_ = ahead.loc[surely, column].iloc[0]
+        others = listing(tied)
+        return f"No difference can be told between {others}; {best} has the highest mean."
+    next_ = ahead.loc[surely, "constraint"].iloc[0]
     numbers = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
-    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(say(next_), *numbers)
-    if tied:
-        others = listing([say(best), *tied], "or")
+    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(next_, *numbers)
+    if len(tied) > 1:
         return (
-            f"{verb} {others}: no difference can be told between them, but {say(best)}, with the "
-            f"highest mean, is {lead}."
+            f"Start from {listing(tied, 'or')}: no difference can be told between them, but "
+            f"{best}, with the highest mean, is {lead}."
         )
     more = ", and of the others by more" * (len(ahead) > 1)
-    return f"{verb} {say(best)}: it is {lead}{more}."
+    return f"Start from {best}: it is {lead}{more}."
 
 
 def depth_in_words(unfrozen_blocks: int) -> str:

@@ -2,12 +2,13 @@
 
 import csv
 import io
-import os
 import platform
 import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+
+from joblib import cpu_count
 
 from lib.runtime import files
 
@@ -42,7 +43,7 @@ def row(run: str, seconds: float, commit: str, device: str, *, together: int = 1
         "commit": commit,
         **versions(),
         "cpu": cpu(),
-        "cores": str(cores()),
+        "cores": str(cpu_count()),
         "device": device,
     }
 
@@ -74,11 +75,6 @@ def cpu() -> str:
     except OSError:
         names = []
     return next(iter(names), platform.processor() or platform.machine())
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read(root: Path, path: Path = FILE) -> dict[str, dict[str, str]]:

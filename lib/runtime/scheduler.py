@@ -86,19 +86,6 @@ class Cluster:
         self.sent[key] = found
         return found
 
-    def stands(self) -> bool:
-        """Tell whether the connection has not ended, of which it takes a moment to know."""
-        time.sleep(1)
-        return self.client.status == "running"
-
-    def lost(self) -> ParameterError:
-        """Return what to raise where the scheduler has ended."""
-        connected.cache_clear()
-        return ParameterError(
-            f"cluster: the scheduler {self.address} has ended, or cannot be reached any more; "
-            "start one and run this again: of rows_file, the rows that it has are kept"
-        )
-
 
 @cache
 def connected(address: str) -> Cluster:
@@ -115,9 +102,14 @@ def connection(address: str) -> Iterator[Cluster]:
     except ParameterError:
         raise
     except Exception:  # of many kinds, where the connection ends in the middle of something
-        if cluster.stands():
+        time.sleep(1)  # so long it may take to know that a connection has ended
+        if cluster.client.status == "running":
             raise
-        raise cluster.lost() from None
+        connected.cache_clear()
+        raise ParameterError(
+            f"cluster: the scheduler {address} has ended, or cannot be reached any more; "
+            "start one and run this again: of rows_file, the rows that it has are kept"
+        ) from None
 
 
 def check(address: str) -> None:

@@ -5,9 +5,7 @@ from typing import ClassVar
 
 import yaml
 
-ERRORS = (
-    yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
+ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What reading raises: where it is told the type of a value, PyYAML may stumble over it."""
 DEEPEST = 4
 """Levels at most: as of what a recipe, which is one of the sources, says in a protocol."""

@@ -13,12 +13,11 @@ from lib.influence import head_influence, head_influences, self_influence
 from lib.softmax_head import Seen
 from lib.studies import matching
 from lib.studies.ekfac import tail_influence
+from lib.studies.matching import OF
 from lib.studies.retraining import leave_one_out
 from lib.studies.tuned_heads import Target, beside, tuned
 from lib.tuning import Recipe
 
-OF = 5
-"""Most influential images among which several are counted."""
 DAMPINGS = (5e-5, 5e-4, 5e-3, 5e-2, 0.5)
 CUTOFFS = (5e-4, 5e-3, 5e-2, 0.2)
 CHECKED = tuple(i / 50 for i in range(51))
@@ -92,7 +91,6 @@ def matches(
     """
     rows = []
     for one in tuned(source, target, **settings):
-        right = float((one.test.probs.argmax(1) == one.test.y).double().mean())
         train, test = beside(source, one.train, one.test)
         for rule, scores in zip(rules, head_influences(train, test, rules), strict=True):
             count = min(ranks, len(one.members))
@@ -100,34 +98,29 @@ def matches(
             rows.append(
                 {
                     **_columns(one, rule),
-                    "match": float(same[:, 0].mean()),
-                    "three_of_five": matching.at_least(same, 3, OF),
+                    **matching.two_rates(same),
                     "by_rank": same.mean(0).tolist(),
-                    "clean_accuracy": right,
+                    "clean_accuracy": one.clean_accuracy,
                 }
             )
     return pd.DataFrame(rows)
 
 
 def retrained(
-    source: nn.Module,
-    target: Target,
-    *,
-    rules: Sequence[dict],
-    weight_decay: float = Recipe.weight_decay,
-    **settings,
+    source: nn.Module, target: Target, *, rules: Sequence[dict], **settings
 ) -> pd.DataFrame:
     """Leave out each training image in turn, retrain the head, and compare with what was predicted.
 
-    The head is at its optimum. rules: as in `matches`. settings: as in `tuned`, without epochs.
+    The head is at its optimum. rules: as in `matches`. settings: as in `tuned`, without epochs and
+    weight_decay, which is the usual one of `lib.tuning.Recipe`.
 
     Returns a row for each subset and rule: subset_seed, damping, cutoff, spearman (the rank
     correlation of predicted and actual changes over the training images, mean over the test
     images) and match (the share of test images whose actually most helpful image has their class).
     """
     rows = []
-    for one in tuned(source, target, epochs=0, weight_decay=weight_decay, **settings):
-        predicted, actual = _changes(source, one, rules, weight_decay)
+    for one in tuned(source, target, epochs=0, **settings):
+        predicted, actual = _changes(source, one, rules)
         for rule, changes in zip(rules, predicted, strict=True):
             values = {"spearman": _correlation(changes, actual), "match": _match(actual, one)}
             rows.append(_columns(one, rule) | values)
@@ -135,29 +128,25 @@ def retrained(
 
 
 def leave_out(
-    source: nn.Module,
-    target: Target,
-    *,
-    rule: dict,
-    weight_decay: float = Recipe.weight_decay,
-    **settings,
+    source: nn.Module, target: Target, *, rule: dict, **settings
 ) -> tuple[Tensor, Tensor]:
     """Return what `retrained` compares: the changes predicted by a rule, and the actual ones.
 
     rule: one of those of `retrained`. settings: as in `retrained`, with one seed. Returns two
     (N_test, n), by how much each test image's loss rises without each training image.
     """
-    (one,) = tuned(source, target, epochs=0, weight_decay=weight_decay, **settings)
-    (predicted,), actual = _changes(source, one, [rule], weight_decay)
+    (one,) = tuned(source, target, epochs=0, **settings)
+    (predicted,), actual = _changes(source, one, [rule])
     return predicted, actual
 
 
-def _changes(source, one, rules, weight_decay):
+def _changes(source, one, rules):
     """Return the changes of the test losses, (N_test, n): predicted by each rule, and actual."""
     count, classes = one.train.probs.shape
     train, test = beside(source, one.train, one.test)
     pairs = (train.features, train.y), (test.features, test.y)
-    actual = leave_one_out(*pairs, range(count), classes=classes, weight_decay=weight_decay)
+    decay = Recipe.weight_decay
+    actual = leave_one_out(*pairs, range(count), classes=classes, weight_decay=decay)
     predicted = [scores.cpu() / count for scores in head_influences(train, test, rules)]
     return predicted, actual.cpu()
 

@@ -30,22 +30,23 @@ def transfers_at_best_rate(
     """Fine-tune a source as `lib.transfer.transfers` does, at the best of several learning rates.
 
     For each subset the rate is taken that is right most often on HELD_OUT of its images, after
-    training on the others; of equal ones the smallest. Where there is but one image of a class,
-    nothing can be held out: the middle one is taken. With it the source is fine-tuned to all images
-    of the subset. The test images are read once.
+    training on the others; of equal ones the smallest. Where training diverges, the largest rates
+    are left out until it does not, or one is left. Where there is but one image of a class, nothing
+    can be held out: the middle one is taken. With it the source is fine-tuned to all images of the
+    subset. The test images are read once.
 
-    rates: first learning rates. chosen_at: how many images of each subset the rate is chosen with,
-    for all sizes from there on, which spares trying each rate with them all; None for all images.
-    The rest: as in `transfers`, whose rows it yields, a DataFrame for each size. Raises as it does.
+    rates: first learning rates, from the smallest. chosen_at: how many images of each subset the
+    rate is chosen with, for all sizes from there on, which spares trying each rate with them all;
+    None for all images. The rest: as in `transfers`, whose rows it yields, a DataFrame for each
+    size. Raises as it does.
     """
-    looked_at: dict = {"evaluate_at": evaluate_at, "measures": measures}
+    tune = partial(transfer, source, target, evaluate_at=evaluate_at, measures=measures, **protocol)
     best = cache(partial(_best, source, target[0], rates, protocol))
     for size in n:
-        rows = []
-        for seed in seeds:
-            rate = best(min(size, chosen_at or size), seed)
-            call = {"n": size, "seeds": [seed], "lr": rate}
-            rows.append(transfer(source, target, **call, **looked_at, **protocol))
+        rows = [
+            tune(n=size, seeds=[seed], lr=best(min(size, chosen_at or size), seed))
+            for seed in seeds
+        ]
         yield pd.concat(rows, ignore_index=True)
 
 
@@ -58,17 +59,8 @@ def _best(source, train, rates, how, size, seed):
     if held is None:
         return rates[len(rates) // 2]
     parts = some[~held], some[held]
-    call = {"n": len(parts[0]), "seeds": [seed], **how}
     try:
-        right = transfer(source, parts, rates=rates, **call)["clean_accuracy"].tolist()
-    except NotFinite:  # at one of them
-        right = [_right(source, parts, lr=rate, **call) for rate in rates]
-    return rates[right.index(max(right))]
-
-
-def _right(source, parts, **call):
-    """Return the accuracy on the held-out images, 0 where the training diverges."""
-    try:
-        return transfer(source, parts, **call)["clean_accuracy"].iloc[0]
-    except NotFinite:
-        return 0.0
+        tried = transfer(source, parts, n=len(parts[0]), seeds=[seed], rates=rates, **how)
+    except NotFinite:  # the largest diverges first
+        return _best(source, train, rates[:-1], how, size, seed)
+    return rates[tried["clean_accuracy"].idxmax()]

@@ -5,9 +5,9 @@ import pandas as pd
 from scipy.stats import trim_mean
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
-from lib.random_effects import Effect, effect, slope
-from lib.stats import interval
-from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind
+from lib.random_effects import Effect, effect
+from lib.stats import slopes, summary
+from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind, over_sizes, over_slopes
 
 CUT_AWAY = {
     "as it is": "as they are",
@@ -24,10 +24,7 @@ def along(rows: pd.DataFrame, first: Constraint, column: str) -> dict[int, Effec
 
     column: of whole numbers, as n_train and unfrozen_blocks. Several sizes of a value are averaged.
     """
-    pairs = gap(rows, "clean_accuracy", first)
-    cells = list(dict.fromkeys([*CELL, column, "n_train"]))
-    pairs = pairs.groupby(cells)["gap"].mean().reset_index()
-    pairs = pairs.groupby([*CELL, column])["gap"].mean().reset_index()
+    pairs = over_sizes(gap(rows, "clean_accuracy", first), column)
     known = pairs.groupby(column)["target"].nunique()
     several = known.index[known >= min(2, pairs["target"].nunique())]
     return {int(n): effect(pairs[pairs[column] == n], "gap") for n in several}
@@ -63,19 +60,15 @@ def by_target(
 
     level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
-    Returns a row for each: target, the columns, and of the differences, as shares, mean, low and
-    high (Student's over seeds; NaN with one), and of_seeds, a tuple of the seeds' means.
+    Returns of the differences, as shares, what `lib.stats.summary` does.
     """
-    return _over_seeds(gap(rows, "clean_accuracy", first, second), ["target", *by], level=level)
+    pairs = gap(rows, "clean_accuracy", first, second)
+    return _of_points(pairs, "gap", ["target", *by], level=level)
 
 
-def _over_seeds(pairs, by, value="gap", level=0.95):
-    """Summarise a value, given in points, over the seeds for each combination of `by`: shares."""
-    found = []
-    for key, part in pairs.groupby(by, sort=False):
-        own = part.groupby("source_seed")[value].mean() / 100
-        found.append((*key, *interval(own, level=level), tuple(own)))
-    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "of_seeds"])
+def _of_points(pairs, value, by, **how):
+    """Summarise a value that is given in points over the seeds: as shares."""
+    return summary(pairs.assign(**{value: pairs[value] / 100}), value, by, **how)
 
 
 def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
@@ -120,12 +113,13 @@ def cut_away(rows: pd.DataFrame, at: float) -> pd.DataFrame:
 
 def resolution(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return by how many points first − second changes as the resolution is halved."""
-    return effect(_by_halving(rows, first, second), "slope")
+    return over_slopes(_halved(rows, first, second), "halvings")
 
 
 def resolution_by_target(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
     """Return `resolution`, against natural, by target; else as `by_target`."""
-    return _over_seeds(_by_halving(rows, first, NATURAL), ["target"], "slope")
+    lines = slopes(_halved(rows, first, NATURAL), "gap", CELL, over="halvings")
+    return _of_points(lines, "slope", ["target"])
 
 
 def resolution_of_each(
@@ -150,7 +144,7 @@ def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
     pairs = gap(rows, "clean_accuracy", first)
     means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
     more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("gap")
-    return _over_seeds(more.reset_index(), ["target", "version"])
+    return _of_points(more.reset_index(), "gap", ["target", "version"])
 
 
 def turned(at: pd.DataFrame) -> list[str]:
@@ -162,11 +156,10 @@ def turned(at: pd.DataFrame) -> list[str]:
     return [str(target) for target in ends.index[(ends["last"] < 0) & (ends["first"] > 0)]]
 
 
-def _by_halving(rows, first, second):
-    """Return slopes by target and seed, in points for each halving of the resolution."""
+def _halved(rows, first, second):
+    """Return the gaps of two sources, and how often the resolution was halved, from 1 pixel."""
     pairs = gap(rows, "clean_accuracy", first, second)
-    pairs["halvings"] = -np.log2(pairs["resolution"])
-    return slope(pairs, "gap", over="halvings")
+    return pairs.assign(halvings=-np.log2(pairs["resolution"]))
 
 
 def hidden_shares(rows: pd.DataFrame) -> pd.DataFrame:
@@ -177,8 +170,7 @@ def hidden_shares(rows: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {"match": "first image", "three_of_five": "three of five", "chance": "chance"}
     columns["clean_accuracy"] = "groups told apart"
-    found = 100 * rows.groupby(["labels", "constraint"], sort=False)[list(columns)].mean()
-    return found.rename(columns=columns).rename_axis(index=["labels", "source"])
+    return _percent(rows, ["labels", "constraint"], columns)
 
 
 def shape_shares(rows: pd.DataFrame) -> pd.DataFrame:
@@ -189,8 +181,13 @@ def shape_shares(rows: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {"shape_bias_of_all": "shape bias", "decided_of_all": "decided for either"}
     columns |= {"shape_known": "image of the phase", "texture_known": "image of the amplitude"}
-    found = 100 * rows.groupby("constraint", sort=False)[list(columns)].mean()
-    return found.rename(columns=columns).rename_axis(index="source")
+    return _percent(rows, ["constraint"], columns)
+
+
+def _percent(rows, by, columns):
+    """Return the means of shares in percent, by source, under the names that pages give them."""
+    means = 100 * rows.groupby(by, sort=False)[list(columns)].mean()
+    return means.rename(columns=columns).rename_axis(index=[*by[:-1], "source"])
 
 
 def interquartile(rows: pd.DataFrame, first: Constraint) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import mean
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -17,17 +18,8 @@ READS = ("claims.yaml",)
 VERDICTS = ("higher", "lower", "equivalent", "undecided")
 
 JUDGED = [
-    "claim",
-    "mean",
-    "low",
-    "high",
-    "p",
-    "verdict",
-    "expected",
-    "positive",
-    "seeds",
-    "targets",
-]
+    "claim", "mean", "low", "high", "p", "verdict", "expected", "positive", "seeds", "targets",
+]  # fmt: skip
 """The columns of what `judge` returns."""
 MARGIN = 0.2
 """Share of images by which the rung withstands more attacks at its own radius than natural does."""
@@ -41,19 +33,17 @@ def rules() -> dict:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, and the one contrast that it stands or falls with.
+    """A claim of the paper, and how its one contrast is judged.
 
-    paper: what the paper says. contrast: what is estimated. expected: the verdict that would bear
-    the claim out. smallest_effect: what counts as none, in the contrast's unit. control: what the
-    effect must beat besides, or "". chapter: the notebook that measures it.
+    paper: what the paper says. expected: the verdict that would bear the claim out.
+    smallest_effect: what counts as none, in the contrast's unit. chapter: the notebook that
+    measures it.
     """
 
     name: str
     paper: str
-    contrast: str
     expected: str
     smallest_effect: float
-    control: str
     chapter: str
 
     @property
@@ -99,10 +89,8 @@ def claims() -> list[Claim]:
         Claim(
             name,
             said["paper"],
-            said["contrast"],
             said["expected"],
             said.get("smallest_effect", usual),
-            said.get("control", ""),
             said["chapter"],
         )
         for name, said in rules()["claims"].items()
@@ -123,48 +111,29 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
     over all claims, run or not, so that measuring another claim takes no verdict back.
 
     Returns a row for each effect: claim, mean, low, high, p (adjusted), verdict, expected, positive
-    (seeds above 0), seeds, targets. Raises ValueError for a name that is no claim.
+    (seeds above 0), seeds, targets.
     """
     known = {claim.name: claim for claim in claims()}
-    unknown = set(effects) - set(known)
-    if unknown:
-        raise ValueError(f"there is no claim {min(unknown)!r}; they are {', '.join(known)}")
     adjusted = holm({name: effect.p for name, effect in effects.items()}, of=len(known))
     rows = []
     for name, effect in effects.items():
+        claim, p = known[name], adjusted[name]
         low, high = effect.interval(simultaneous(len(known)))
-        claim = known[name]
-        rows.append(
-            {
-                "claim": name,
-                "mean": effect.mean,
-                "low": low,
-                "high": high,
-                "p": adjusted[name],
-                "verdict": verdict(effect.mean, low, high, adjusted[name], claim.smallest_effect),
-                "expected": claim.expected,
-                "positive": effect.positive,
-                "seeds": effect.seeds,
-                "targets": effect.targets,
-            }
-        )
+        word = verdict(effect.mean, low, high, p, claim.smallest_effect)
+        counts = effect.positive, effect.seeds, effect.targets
+        rows.append((name, effect.mean, low, high, p, word, claim.expected, *counts))
     return pd.DataFrame(rows, columns=JUDGED)
 
 
-def holm(p: Mapping[str, float], *, of: int | None = None) -> dict[str, float]:
+def holm(p: Mapping[str, float], *, of: int) -> pd.Series:
     """Adjust p-values for being several, by Holm's step-down procedure (1979).
 
     of: size of the family, at least as many as there are; those that are missing count as the
-    largest. Raises ValueError for a smaller family.
+    largest. Returns the adjusted ones by name, from the smallest.
     """
-    of = len(p) if of is None else of
-    if of < len(p):
-        raise ValueError(f"{len(p)} p-values in a family of {of}")
-    adjusted, floor = {}, 0.0
-    for place, name in enumerate(sorted(p, key=p.__getitem__)):
-        floor = max(floor, min(1.0, (of - place) * p[name]))
-        adjusted[name] = floor
-    return {name: adjusted[name] for name in p}
+    rising = pd.Series(p, dtype=float).sort_values()
+    not_smaller = of - np.arange(len(rising))
+    return (not_smaller * rising).clip(upper=1).cummax()
 
 
 def verdict(mean: float, low: float, high: float, p: float, smallest_effect: float) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
-from lib.random_effects import Effect, effect, slope
-from lib.stats import interval
-from lib.studies.claims import rung
+from lib.random_effects import Effect, effect
+from lib.stats import by_doubling, interval, slopes
+from lib.studies.claims import rules, rung
 from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 
 CELL = ["target", "source_seed"]
@@ -50,31 +50,53 @@ def gap(
 
 def better(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return the difference in accuracy, mean over the sizes of a target, in points."""
-    return _over_sizes(gap(rows, "clean_accuracy", first, second))
+    return effect(over_sizes(gap(rows, "clean_accuracy", first, second)), "gap")
 
 
-def _over_sizes(pairs):
-    """Return the effect of gaps, mean over the subsets and then over the sizes of a target."""
-    means = pairs.groupby([*CELL, "n_train"])["gap"].mean().groupby(CELL).mean()
-    return effect(means.reset_index(), "gap")
+def over_sizes(pairs: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """Average gaps over the subsets, then over the sizes of a target, in each of further columns.
+
+    pairs: as of `gap`. Returns the columns target, source_seed, `by` and gap.
+    """
+    cells = [*CELL, *by]
+    means = pairs.groupby(list(dict.fromkeys([*cells, "n_train"])))["gap"].mean()
+    return means.groupby(cells).mean().reset_index()
+
+
+def over_slopes(pairs: pd.DataFrame, over: str) -> Effect:
+    """Return the slope of gaps by a column of numbers, in points for one of it.
+
+    pairs: as of `gap`, with that column. Raises ValueError for a target that has but one place.
+    """
+    lines = slopes(pairs, "gap", CELL, over=over)
+    if missing := sorted(set(pairs["target"]) - set(lines["target"])):
+        raise ValueError(f"{missing[0]} has one place along {over}; a slope needs two")
+    return effect(lines, "slope")
 
 
 def most_with_few(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return the slope of the difference by doubling of the images, in points a doubling."""
     pairs = gap(rows, "clean_accuracy", first, second)
-    pairs["doublings"] = np.log2(pairs["n_train"])
-    return effect(slope(pairs, "gap", over="doublings"), "slope")
+    return over_slopes(pairs.assign(doublings=np.log2(pairs["n_train"])), "doublings")
 
 
 def faster(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
-    """Return the difference in the area under the learning curve, in points."""
-    return effect(gap(rows, "area", first, second), "gap")
+    """Return the difference in the area under the learning curve, in points.
+
+    Where rows have the sizes that data/claims.yaml fixes, these alone count.
+    """
+    return effect(gap(_of_the_claim(rows), "area", first, second), "gap")
 
 
 def head_start(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return `faster` less the difference after the last epoch, in points: earliness alone."""
-    early = rows.assign(early=rows["area"] - rows["clean_accuracy"])
-    return effect(gap(early, "early", first, second), "gap")
+    return faster(rows.assign(area=rows["area"] - rows["clean_accuracy"]), first, second)
+
+
+def _of_the_claim(rows):
+    """Keep the learning curves of the sizes that the claim is about, where there are such."""
+    fixed = rows["n_train"].isin(rules()["claims"]["faster"]["sizes"])
+    return rows[fixed] if fixed.any() else rows
 
 
 def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
@@ -85,9 +107,7 @@ def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     """
     pairs = gap(rows, "clean_accuracy", first, second)
     pairs["unfrozen"] = BLOCKS * pairs["unfrozen_blocks"] / pairs["unfrozen_blocks"].max()
-    means = pairs.groupby([*CELL, "n_train", "unfrozen"])["gap"].mean()
-    means = means.groupby([*CELL, "unfrozen"]).mean().reset_index()
-    return effect(slope(means, "gap", over="unfrozen"), "slope")
+    return over_slopes(over_sizes(pairs, "unfrozen"), "unfrozen")
 
 
 def everything(rows: pd.DataFrame, first: Constraint, second: Constraint) -> Effect:
@@ -116,7 +136,7 @@ def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
             expected = np.interp(rival[columns[0]], *(line[column] for column in columns))
             apart = 100 * (expected - rival[columns[1]]).mean()
             gaps.append({**dict(zip(keys, key, strict=True)), "gap": apart})
-    return _over_sizes(pd.DataFrame(gaps))
+    return effect(over_sizes(pd.DataFrame(gaps)), "gap")
 
 
 def shape(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
@@ -238,12 +258,11 @@ def printed() -> dict[str, tuple[float, float, float]]:
     rows = paper().query("n_train <= 3200").rename(columns={"mean": "clean_accuracy"})
     rows = rows.assign(source_seed=0)
     over_natural = gap(rows, "clean_accuracy", STRONG)
-    over_natural["doublings"] = np.log2(over_natural["n_train"])
     over_linf = gap(rows, "clean_accuracy", STRONG, Constraint("linf", 4 / 255))
     match = paper_influence()["match"]
     return {
         "better": interval(over_natural.groupby("target")["gap"].mean()),
-        "most_with_few": interval(slope(over_natural, "gap", over="doublings")["slope"]),
+        "most_with_few": interval(by_doubling(over_natural, "gap", CELL)["slope"]),
         "which_constraint": interval(over_linf.groupby("target")["gap"].mean()),
         "influence": interval([match["robust"] - match["natural"]]),
     }

@@ -1,4 +1,4 @@
-"""Influence through the whole trained tail of a network: exact for a head, else by EK-FAC."""
+"""Influence through the whole trained tail of a network, its unfrozen blocks too, by EK-FAC."""
 
 import copy
 import tempfile
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lib.influence import head_influence
-
 LAYERS = (nn.Linear, nn.Conv2d)
 """The layers whose weights count in the approximation, and classes that compute what they do."""
+BATCH = 128
+"""Images a step."""
 
 
 def tail_influence(
@@ -22,63 +22,36 @@ def tail_influence(
     test_y: Tensor,
     *,
     damping: float,
-    seed: int = 0,
     draws: int = 5,
-    batch_size: int = 128,
 ) -> Tensor:
     """Return the influence of each training image on the loss of each test image.
 
-    For a tail that is the head alone, the exact scores of `lib.influence.head_influence`. For one
-    with unfrozen blocks an approximation of the same scores, same sign and unit: the Gauss–Newton
-    Hessian, layer by layer a Kronecker product with corrected eigenvalues (EK-FAC, George et al.,
-    2018, in influence functions Grosse et al., 2023), by kronfluence. It leaves out what one layer
-    has to do with another, and the weights of BatchNorm.
+    An approximation of the scores that `lib.influence.head_influence` has for a head, same sign and
+    unit: the Gauss–Newton Hessian, layer by layer a Kronecker product with corrected eigenvalues
+    (EK-FAC, George et al., 2018, in influence functions Grosse et al., 2023), by kronfluence. It
+    leaves out what one layer has to do with another, and the weights of BatchNorm.
 
     tail: as `lib.freezing.split` returns it, trained; it is left unchanged and used in eval mode,
     on its device. inputs: the trunk's outputs, float (N, …). y: int64 (N,). damping: added to
-    each eigenvalue, above 0. seed, draws: of the labels that are drawn from the network's own
-    answers, so many an image, to estimate the Hessian. batch_size: images a step.
+    each eigenvalue, above 0. draws: so many labels an image are drawn from the network's own
+    answers to estimate the Hessian, always the same.
 
-    Returns (N_test, N_train). Raises ValueError for a damping of 0 or less, inputs and labels that
-    do not fit together, a tail with linear layers or convolutions of another arithmetic, such as
-    standardised weights, and as `head_influence` does.
+    Returns (N_test, N_train). Raises ValueError for a tail with linear layers or convolutions of
+    another arithmetic, such as standardised weights.
     """
     tail = copy.deepcopy(tail).eval().requires_grad_(True)
     device = next(tail.parameters()).device
-    train, test = (
-        _checked(name, inputs.to(device), y.to(device))
-        for name, inputs, y in (("training", train_inputs, train_y), ("test", test_inputs, test_y))
-    )
-    if is_head(tail):
-        with torch.no_grad():
-            seen = [(x, tail(x).softmax(1), y) for x, y in (train, test)]
-        return head_influence(*seen[0], *seen[1], damping=damping)
-    if not damping > 0:
-        raise ValueError(f"damping is {damping}; allowed is what is above 0")
+    train, test = (train_inputs, train_y), (test_inputs, test_y)
     # A network of timm runs whole, though only its unfrozen blocks are the tail's.
     whole = nn.Sequential(*getattr(tail[0], "hidden", tail[:1]), *tail[1:])
     inside = set(tail.modules())
     layers = {n: m for n, m in whole.named_modules() if isinstance(m, LAYERS) and m in inside}
-    _as_their_kind(whole, layers, train[0][:2])
+    _as_their_kind(whole, layers, train_inputs[:2].to(device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)  # its use of torch.cuda.amp
-            return _approximate(whole, _task(layers), train, test, damping, draws, batch_size)
-
-
-def is_head(tail: nn.Sequential) -> bool:
-    """Tell whether a tail is a linear head and nothing else."""
-    return len(tail) == 1 and isinstance(tail[0], nn.Linear)
-
-
-def _checked(name, inputs, y):
-    if y.ndim != 1 or len(inputs) != len(y) or not len(y):
-        raise ValueError(
-            f"{name} inputs are {tuple(inputs.shape)} and y {tuple(y.shape)}; expected (N, …) and "
-            "(N,), one label for each image"
-        )
-    return inputs, y
+            return _approximate(whole, _task(layers), train, test, damping, draws)
 
 
 @torch.no_grad()
@@ -106,17 +79,16 @@ def _as_their_kind(whole, layers, inputs):
         layer.__class__ = kinds[layer]
 
 
-def _approximate(tail, task, train, test, damping, draws, batch_size):
+def _approximate(tail, task, train, test, damping, draws):
     """Let kronfluence fit its factors and take the scores; what it writes is thrown away."""
-    # Imported here: it takes seconds, and only tails with unfrozen blocks need it.
+    # Imported here, since it takes seconds.
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import FactorArguments, ScoreArguments
     from torch.utils.data import ConcatDataset, TensorDataset
 
-    device = train[0].device
+    device = next(tail.parameters()).device
     # kronfluence moves each batch to the device itself, from the CPU.
     train, test = (TensorDataset(x.cpu(), y.cpu()) for x, y in (train, test))
-    batches = {"per_device_batch_size": batch_size}
     with tempfile.TemporaryDirectory() as folder:
         analyzer = Analyzer(
             "influence",
@@ -132,7 +104,7 @@ def _approximate(tail, task, train, test, damping, draws, batch_size):
             "ekfac",
             ConcatDataset([train] * draws),
             factor_args=FactorArguments(strategy="ekfac"),
-            **batches,
+            per_device_batch_size=BATCH,
         )
         analyzer.compute_pairwise_scores(
             "scores",
@@ -140,8 +112,8 @@ def _approximate(tail, task, train, test, damping, draws, batch_size):
             query_dataset=test,
             train_dataset=train,
             score_args=ScoreArguments(damping_factor=damping),
-            per_device_query_batch_size=batch_size,
-            per_device_train_batch_size=batch_size,
+            per_device_query_batch_size=BATCH,
+            per_device_train_batch_size=BATCH,
         )
         return analyzer.load_pairwise_scores("scores")["all_modules"].to(device)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lib.images import Images, subset
 from lib.influence import head_influence
-from lib.studies.matching import at_least, same_class
+from lib.studies.matching import OF, same_class, two_rates
 from lib.studies.tuned_heads import tuned
 
 DECAY = 5e-4
@@ -51,8 +51,8 @@ def hidden_matches(
     """Measure how often the most influential training images are of the test image's hidden class.
 
     source, target: as in `lib.transfer.transfer`. groups: as in `grouped`, what the head learns.
-    n, seeds: training images of a subset, and a seed of each. n_test: test images, at most.
-    at_random: whether the head learns groups drawn at random instead, the control.
+    n, seeds: training images of a subset, 5 and more, and a seed of each. n_test: test images, at
+    most. at_random: whether the head learns groups drawn at random instead, the control.
 
     Returns a row for each subset: subset_seed, match, of the most influential image, three_of_five
     and chance, the same for an image drawn from those of the test image's group, and clean_accuracy
@@ -66,14 +66,12 @@ def hidden_matches(
     for one in tuned(source, coarse, n=n, seeds=seeds, epochs=0, weight_decay=DECAY, flip=flip):
         scores = head_influence(*one.train, *one.test, damping=DECAY)
         own, hidden = asked.y, train.y[one.members]
-        same = same_class(scores, own, hidden, 5)
         rows.append(
             {
                 "subset_seed": one.subset_seed,
-                "match": float(same[:, 0].mean()),
-                "three_of_five": at_least(same, 3, 5),
+                **two_rates(same_class(scores, own, hidden, OF)),
                 "chance": _chance(own, hidden, coarse[1].y, coarse[0].y[one.members]),
-                "clean_accuracy": float((one.test.probs.argmax(1) == one.test.y).double().mean()),
+                "clean_accuracy": one.clean_accuracy,
             }
         )
     return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -204,7 +205,7 @@ class Ladder:
         {argument: values} of one argument that a call takes as a list, and for each of whose values
         the function yields its rows. label: what is measured, for the progress line and the file.
         call: further arguments of the function, beside those of `using`. An argument that differs
-        by network or by entry, and a later key of `over`, is a By.
+        by network or by entry is a By.
 
         Calls run in parallel, and with `rows_file` the rows of each call, or of each value of
         `together`, are kept as soon as they are there, and spared in a later run.
@@ -266,14 +267,9 @@ def _resolved(call, columns):
 
 
 def _entries(over):
-    """List the combinations of `over`, {argument: (name, value)}; a By depends on those before."""
-    entries = [{}]
-    for argument, choices in over.items():
-        grown = []
-        for entry in entries:
-            columns = {name: value for name, (value, _) in entry.items()}
-            here = choices.value(columns) if isinstance(choices, By) else choices
-            pairs = here.items() if isinstance(here, Mapping) else ((v, v) for v in here)
-            grown += [{**entry, argument: pair} for pair in pairs]
-        entries = grown
-    return entries
+    """List the combinations of `over`, each {argument: (name, value)}."""
+    pairs = [
+        choices.items() if isinstance(choices, Mapping) else [(value, value) for value in choices]
+        for choices in over.values()
+    ]
+    return [dict(zip(over, chosen, strict=True)) for chosen in product(*pairs)]

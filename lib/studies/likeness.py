@@ -15,25 +15,23 @@ from lib.attacks import evaluating
 from lib.images import Images
 from lib.training import pixels
 
+SPREAD = 0.1
+"""Largest standard deviation of the noise on what judges learn from, in pixels of [0, 1]."""
 
-def lessons(
-    cue: str, n: int, seed: int, *, spread: float = 0.1, size: int = microcosm.SIZE
-) -> Images:
+
+def lessons(cue: str, n: int, seed: int, *, size: int = microcosm.SIZE) -> Images:
     """Draw the images from which a judge learns: one cue tells the class, the other nothing.
 
     cue: "shape" or "texture"; the other one is drawn of a class at random. n, seed, size: as in
-    `lib.microcosm.draw`. spread: noise is added of a standard deviation from 0 to this, in
-    pixels of [0, 1], another for each image, so that the noise in which a synthesis starts does
-    not by itself blind the judge.
+    `lib.microcosm.draw`. Noise is added of a standard deviation from 0 to SPREAD, another for each
+    image, so that the noise in which a synthesis starts does not by itself blind the judge.
 
-    Returns Images of uint8 (n, 3, size, size), labelled with the cue's class. Raises ValueError for
-    another cue, spread < 0, and as `draw` does.
+    Returns Images of uint8 (n, 3, size, size), labelled with the cue's class. Raises ValueError as
+    `draw` does.
     """
-    if cue not in ("shape", "texture") or not spread >= 0:
-        raise ValueError(f"cue is {cue!r}, spread {spread}; allowed are shape or texture, and ≥ 0")
     drawn = microcosm.one_cue({"shape": "shapes", "texture": "gratings"}[cue], n, seed, size=size)
     x, generator = pixels(drawn.x), torch.Generator().manual_seed(seed)
-    strength = spread * torch.rand(n, 1, 1, 1, generator=generator)
+    strength = SPREAD * torch.rand(n, 1, 1, 1, generator=generator)
     noisy = x + strength * torch.randn(x.shape, generator=generator)
     return Images((255 * noisy.clamp(0, 1)).round().to(torch.uint8), drawn.y, microcosm.CLASSES)
 
@@ -70,14 +68,13 @@ def recognised(judges: Mapping[str, Sequence[nn.Module]], x: Tensor, y: Tensor) 
 def order(judges: Iterable[nn.Module], frames: Tensor, y_from: Tensor, y_to: Tensor) -> float:
     """Tell how steadily frames go over from one class to another, to the eyes of judges.
 
-    frames: float (T, N, 3, H, W) in [0, 1], N sequences of T frames. y_from, y_to: int64 (N,).
+    frames: float (T, N, 3, H, W) in [0, 1], N sequences of T frames, two or more. y_from, y_to:
+    int64 (N,).
 
     Returns the mean over judges and sequences of Spearman's rank correlation between a frame's
     number and log p(y_to) − log p(y_from): 1 where each frame is nearer to y_to than the one
-    before. Sequences that never change count as 0. Raises ValueError for fewer than two frames.
+    before. Sequences that never change count as 0.
     """
-    if len(frames) < 2:
-        raise ValueError(f"there are {len(frames)} frames; an order needs 2 or more")
     logs = opinions(judges, frames.flatten(0, 1)).clamp_min(1e-30).log()
     logs = logs.unflatten(1, frames.shape[:2])  # (J, T, N, C)
     first, last = (y.cpu().expand(*logs.shape[:3]).unsqueeze(3) for y in (y_from, y_to))
@@ -132,14 +129,9 @@ def concentration(energy: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     Returns two tensors (N,): the energy of a pixel inside, on average, over that of a pixel of
     the whole map; and the same inside the other images' masks, averaged over them. Noise has 1
     and 1; a map that prefers the centre, whatever the image, the same number twice. A map of
-    zeros counts as noise. Raises ValueError for an empty mask or a single map.
+    zeros counts as noise.
     """
     area = inside.flatten(1).sum(1)
-    if len(inside) < 2 or int(area.min()) == 0:
-        raise ValueError(
-            f"there are {len(inside)} maps, and {int(area.min())} pixels in the smallest mask; "
-            "allowed are 2 and more maps, 1 and more pixels"
-        )
     energy, inside = energy.flatten(1).double(), inside.flatten(1).double()
     energy = torch.where(energy.sum(1, keepdim=True) > 0, energy, 1.0)
     density = energy @ (inside / area[:, None]).T  # (N maps, N masks): energy a pixel

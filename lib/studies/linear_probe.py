@@ -50,14 +50,14 @@ def probes(
             start = time.perf_counter()
             features, y = known[torch.searchsorted(used, members).numpy()], train.y[members]
             decay = _best_decay(features, y)
-            head, scaler = _fitted(features, y.numpy(), [decay])[0]
+            probe = _fit(_probe(), features, y.numpy(), decay)
             rows.append(
                 {
                     "n_train": size,
                     "subset_seed": seed,
                     "weight_decay": decay,
-                    "train_accuracy": head.score(scaler.transform(features), y.numpy()),
-                    "clean_accuracy": head.score(scaler.transform(asked), test.y.numpy()),
+                    "train_accuracy": probe.score(features, y.numpy()),
+                    "clean_accuracy": probe.score(asked, test.y.numpy()),
                     "seconds": time.perf_counter() - start,
                 }
             )
@@ -72,28 +72,27 @@ def _best_decay(features, y):
     part = held_out(y)
     if part is None:
         return DECAYS[len(DECAYS) // 2]
-    held = part.numpy()
-    fitted = _fitted(features[~held], y.numpy()[~held], DECAYS)
-    right = [
-        head.score(scaler.transform(features[held]), y.numpy()[held]) for head, scaler in fitted
-    ]
+    held, labels = part.numpy(), y.numpy()
+    probe, right = _probe(), []
+    for decay in DECAYS:
+        _fit(probe, features[~held], labels[~held], decay)
+        right.append(probe.score(features[held], labels[held]))
     return DECAYS[right.index(max(right))]
 
 
-def _fitted(features, y, decays):
-    """Fit a head for each weight decay, each from the one before; return (head, scaler) of each."""
+def _probe():
+    """Return a head behind a scaler, to be fitted; a second fit begins where the first ended."""
     # Imported here, since it takes a second that most who import this do not need.
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(features)
-    x, found, last = scaler.transform(features), [], None
-    for decay in decays:
-        head = LogisticRegression(C=1 / (decay * len(y)), max_iter=2000, warm_start=True)
-        if last is not None:
-            head.coef_, head.intercept_, head.classes_ = last.coef_, last.intercept_, last.classes_
-        with warnings.catch_warnings():  # few images of many classes are what is asked
-            warnings.filterwarnings("ignore", message="The number of unique classes is greater")
-            last = head.fit(x, y)
-        found.append((last, scaler))
-    return found
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, warm_start=True))
+
+
+def _fit(probe, features, y, decay):
+    """Fit a probe with a weight decay, and return it."""
+    probe.set_params(logisticregression__C=1 / (decay * len(y)))
+    with warnings.catch_warnings():  # few images of many classes are what is asked
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+        return probe.fit(features, y)

@@ -113,7 +113,7 @@ def _trained(given, train, test, keys, device):
         return dict(zip(keys, made, strict=True))
     # Kept here: the disks of workers come and go.
     calls = [{**call, "device": given["device"]} for call in calls]
-    found = [pretrained.kept(**call) for call in calls]
+    found = [pretrained.kept(call) for call in calls]
     left = [number for number, source in enumerate(found) if source is None]
     for which, (model, record) in on_cluster(
         given["cluster"],
@@ -122,7 +122,7 @@ def _trained(given, train, test, keys, device):
         label="sources",
         device=given["device"],
     ):
-        pretrained.keep(model, record, **calls[left[which]])
+        pretrained.keep(model, record, calls[left[which]])
         found[left[which]] = model, record
     found = [(model.to(device), record) for model, record in found]
     return dict(zip(keys, found, strict=True))

@@ -4,50 +4,44 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+OF = 5
+"""Most influential images among which several are counted."""
+
 
 def same_class(scores: ArrayLike, test_y: ArrayLike, train_y: ArrayLike, ranks: int) -> np.ndarray:
     """Tell whether the most influential training images have the class of the test image.
 
     scores: (N_test, N_train), as `lib.influence.head_influence` returns them. test_y, train_y:
-    classes. ranks: how many of the most influential images, 1 and more.
+    classes. ranks: how many of the most influential images, 1 to N_train.
 
-    Returns bool (N_test, ranks), the most influential first. Raises ValueError for shapes that do
-    not fit, and for more ranks than there are training images.
+    Returns bool (N_test, ranks), the most influential first.
     """
     scores, test_y, train_y = (np.asarray(v) for v in (scores, test_y, train_y))
-    if scores.shape != (len(test_y), len(train_y)):
-        raise ValueError(
-            f"scores are {scores.shape}; expected ({len(test_y)}, {len(train_y)}), a row for each "
-            "test image and a column for each training image"
-        )
-    if not 1 <= ranks <= len(train_y):
-        raise ValueError(f"ranks is {ranks}; allowed are 1 to {len(train_y)}, all training images")
     order = np.argsort(-scores, axis=1, kind="stable")[:, :ranks]
     return train_y[order] == test_y[:, None]
 
 
-def at_least(matches: np.ndarray, k: int, of: int) -> float:
-    """Return the share of test images of whose first `of` training images at least k match.
+def two_rates(same: np.ndarray) -> dict[str, float]:
+    """Return the paper's two numbers, shares of the test images, 0 to 1.
 
-    matches: bool (N_test, ranks), as `same_class` returns them. Raises ValueError where there are
-    fewer ranks than `of`.
+    same: bool (N_test, ranks), as `same_class` returns it, of 5 ranks and more.
+
+    Returns match, of those whose most influential image has their class, and three_of_five, of
+    those of whose first five at least three have it.
     """
-    if not 0 < k <= of <= matches.shape[1]:
-        raise ValueError(f"{k} of {of} asked, of {matches.shape[1]} ranks; allowed is 1 ≤ k ≤ of")
-    return float((matches[:, :of].sum(1) >= k).mean())
+    three = same[:, :OF].sum(1) >= 3
+    return {"match": float(same[:, 0].mean()), "three_of_five": float(three.mean())}
 
 
 def found(suspicion: ArrayLike, wrong: ArrayLike, checked: ArrayLike) -> np.ndarray:
     """Return the share of wrong labels found by checking the most suspicious images first.
 
-    suspicion: (N,), larger is checked earlier. wrong: bool (N,). checked: shares of the images
-    that are checked, 0 to 1; of an image that is checked in part, that part counts.
+    suspicion: (N,), larger is checked earlier. wrong: bool (N,), of one label at least. checked:
+    shares of the images that are checked, 0 to 1; of one that is checked in part, that part counts.
 
-    Returns the share found for each, (len(checked),). Raises ValueError where no label is wrong.
+    Returns the share found for each, (len(checked),).
     """
     suspicion, wrong = np.asarray(suspicion), np.asarray(wrong)
-    if not wrong.any():
-        raise ValueError("no label is wrong, so there is nothing to find")
     order = np.argsort(-suspicion, kind="stable")
     shares = np.concatenate([[0], np.cumsum(wrong[order]) / wrong.sum()])
     return np.interp(np.asarray(checked), np.arange(len(shares)) / len(wrong), shares)

@@ -6,7 +6,7 @@ import io
 import json
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from torch import nn
 from torch.backends import cudnn
+from torch.optim.swa_utils import update_bn
 
 from lib.constraint import ALLOWED, NATURAL, Constraint
 from lib.images import Images, digest
@@ -76,10 +77,8 @@ def source(
     if constraint != NATURAL and constraint.kind is None:
         raise ValueError(f"constraint is {constraint}; allowed are {ALLOWED}")
     how, device = Training(**training), choose_device(device)
-    machine = platform.machine(), device.type
-    images = [digest(train), digest(test)]
-    identity, path = _identified(images, constraint, seed, how, machine)
-    model = build(how.arch, len(train.classes), seed=seed, width=how.width)
+    (identity, path), _ = _identified(train, test, constraint, seed=seed, device=device, **training)
+    model = _as_built(train, identity)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         record = _read(model, path, identity)
@@ -91,64 +90,53 @@ def source(
     return model.to(device).eval(), record
 
 
-def kept(
-    train: Images,
-    test: Images,
-    constraint: Constraint,
-    *,
-    seed: int,
-    device: str | torch.device,
-    **training,
-) -> tuple[nn.Module, dict] | None:
+def kept(call: Mapping) -> tuple[nn.Module, dict] | None:
     """Return a source that lies in the cache, trained here or by a cluster, or None.
 
-    As of `source`, on the CPU.
+    call: the arguments of `source` by name, all but `training` given. As of `source`, on the CPU.
     """
-    how, here = Training(**training), (platform.machine(), choose_device(device).type)
-    images = [digest(train), digest(test)]
-    for machine in (here, ("cluster", str(device))):
-        identity, path = _identified(images, constraint, seed, how, machine)
-        model = build(how.arch, len(train.classes), seed=seed, width=how.width)
+    for identity, path in _identified(**call):
+        model = _as_built(call["train"], identity)
         record = _read(model, path, identity)
         if record is not None:
             return model.eval(), record
     return None
 
 
-def keep(
-    model: nn.Module,
-    record: dict,
-    train: Images,
-    test: Images,
-    constraint: Constraint,
-    *,
-    seed: int,
-    device: str | torch.device,
-    **training,
-) -> None:
-    """Store what `source` has returned on a worker of a cluster, whatever machine that was."""
-    how, machine = Training(**training), ("cluster", str(device))
-    images = [digest(train), digest(test)]
-    identity, path = _identified(images, constraint, seed, how, machine)
+def keep(model: nn.Module, record: dict, call: Mapping) -> None:
+    """Store what `source` has returned on a worker of a cluster, whatever machine that was.
+
+    call: as in `kept`.
+    """
+    _, (identity, path) = _identified(**call)
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         _write(model, path, {**record, "worker": record["machine"], **identity})
 
 
-def _identified(images, constraint, seed, how, machine):
-    """Return all that determines a source, and the path of its weights.
+def _identified(train, test, constraint, *, seed, device, **training):
+    """Return all that determines a source and the path of its weights, as a pair.
 
-    images: the digests of what it learns and is tested on.
+    It is one of two: of a source that is trained here, and of one that a cluster trains.
     """
+    how, found = Training(**training), []
     under = {"constraint": constraint.name, "amount": float(constraint.amount)}
-    identity = {
+    shared = {
         "parameters": {**under, "seed": seed, **asdict(how)},
-        "images": images,
+        "images": [digest(train), digest(test)],
         "code": fingerprint.code(*_modules(how.arch, constraint)),
-        "machine": [*machine, torch.__version__, *versions(how.arch)],
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    return identity, CACHE / f"{key}.safetensors"
+    for machine in ((platform.machine(), choose_device(device).type), ("cluster", str(device))):
+        identity = {**shared, "machine": [*machine, torch.__version__, *versions(how.arch)]}
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+        found.append((identity, CACHE / f"{key}.safetensors"))
+    return found
+
+
+def _as_built(train, identity):
+    """Return the network of a source before its training."""
+    how = identity["parameters"]
+    return build(how["arch"], len(train.classes), seed=how["seed"], width=how["width"])
 
 
 def _modules(arch, constraint):
@@ -172,7 +160,6 @@ def _reproducibly() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@torch.no_grad()
 def untrained(
     train: Images,
     *,
@@ -191,15 +178,9 @@ def untrained(
     """
     device = choose_device(device)
     model = build(arch, len(train.classes), seed=seed, width=width).to(device)
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = None  # the plain average over all batches
+    batches = train.x.tensor_split(steps_per_epoch(len(train), BATCH))
     with _reproducibly():
-        for batch in train.x.tensor_split(steps_per_epoch(len(train), BATCH)):
-            model(pixels(batch.to(device)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+        update_bn((pixels(batch.to(device)) for batch in batches), model)
     return model.eval()
 
 

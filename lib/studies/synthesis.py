@@ -29,6 +29,8 @@ MEASURES = {
 }
 """What tables call what is measured."""
 ROBUST_JUDGE = Constraint("l2", 0.25)
+ASKED = 1000
+"""Images that judges are examined on, at most."""
 
 
 class Made(NamedTuple):
@@ -67,14 +69,14 @@ def jury(given: Mapping, train: Images, test: Images, *, drawn: bool) -> Jury:
     return {cue: list(ladder.networks.values()) for cue, ladder in ladders.items()}
 
 
-def examined(jury: Jury, images: Images, *, most: int = 1000) -> pd.DataFrame:
+def examined(jury: Jury, images: Images) -> pd.DataFrame:
     """Ask judges for the classes of images, as they are and in noise as that of a search's start.
 
-    most: images that are asked about, at most.
+    images: at most ASKED of them are asked about.
 
     Returns for each kind of judge the shares that it tells: "test images" and "in noise".
     """
-    asked = images if len(images) <= most else sample(images, most, seed=0)
+    asked = images if len(images) <= ASKED else sample(images, ASKED, seed=0)
     x = pixels(asked.x)
     grain = features.noise(len(x), x.shape[-1], seed=1) - 0.5
     shown = {"test images": x, "in noise": (x + grain).clamp(0, 1)}
@@ -85,14 +87,13 @@ def pictures(
     made: Mapping[tuple[Constraint, int], Made],
     called: str = "",
     *,
-    seed: int = 0,
     without: Constraint | None = None,
 ) -> dict[Any, Any]:
-    """Return what was made with the networks of one training seed, by constraint.
+    """Return what was made with the networks of the first training seed, 0, by constraint.
 
     called: what it is, as a part of the keys then, which are texts. without: whose is left out.
     """
-    networks = {name: one for (name, of), one in made.items() if of == seed and name != without}
+    networks = {name: one for (name, of), one in made.items() if of == 0 and name != without}
     chosen = {name: one.pictures for name, one in networks.items()}
     return {f"{name}: {called}": one for name, one in chosen.items()} if called else chosen
 
@@ -173,14 +174,13 @@ def maximise(
 
 
 def synthesise(
-    model: nn.Module, pool: Images, jury: Jury, *, keep: Sequence[int], most: int = 10, **search
+    model: nn.Module, pool: Images, jury: Jury, *, keep: Sequence[int], **search
 ) -> Made:
-    """Make the network sure of each class, from noise and from images.
+    """Make the network sure of each class, the first ten at most, from noise and from images.
 
-    most: classes at most, the first. The rest, and what is returned: as in `maximise`, with "a
-    class" as what.
+    The rest, and what is returned: as in `maximise`, with "a class" as what.
     """
-    y = torch.arange(min(most, len(pool.classes)))
+    y = torch.arange(min(10, len(pool.classes)))
     begin = _begin(pool[likeness.elsewhere(y, pool.y, seed=2)], seed=3)
     made = features.synthesise(model, _joined(model, begin), y.repeat(2), keep=keep, **search)
     return _judged("a class", made, begin, y, jury)
@@ -192,21 +192,19 @@ def interpolate(
     goals: Images,
     inverted: Made,
     jury: Jury,
-    *,
-    shares: Sequence[float] = (0.25, 0.5, 0.75),
     **search,
 ) -> Made:
     """Turn images into others through the space of features, in frames.
 
     images, goals: N each, the pairs. inverted: what `invert` made from these images, or from more
-    that begin with them: the ends. shares, search: as in `lib.features.interpolate`.
+    that begin with them: the ends. search: as in `lib.features.interpolate`.
 
-    Returns pictures float (2 + shares, N, 3, H, W), from the images to the ends, and a row: the
-    order that each kind of judge sees (of `lib.studies.likeness`).
+    Returns pictures float (5, N, 3, H, W), from the images to the ends by quarters of the way, and
+    a row: the order that each kind of judge sees (of `lib.studies.likeness`).
     """
     device, x = _device(model), pixels(images.x)
     pair = x.to(device), pixels(goals.x).to(device)
-    between = features.interpolate(model, *pair, shares=shares, **search)
+    between = features.interpolate(model, *pair, shares=(0.25, 0.5, 0.75), **search)
     *_, ends = inverted.pictures["another image"].values()
     path = torch.cat([x[None], between.cpu(), ends[None, : len(x)]])
     orders = {cue: likeness.order(judges, path, images.y, goals.y) for cue, judges in jury.items()}

@@ -200,23 +200,23 @@ def download(name: str) -> Path:
     A download that broke off is resumed, its progress is shown, and its sha256 is compared with
     the hub's. A file in `data/checkpoints` comes first.
 
-    Raises ValueError for a name that is not published or a file of another sha256, ImportError
-    where huggingface_hub is missing and OSError where the hub cannot be reached.
+    Raises ValueError for a name that is not published or a file of another sha256, and OSError
+    where the hub cannot be reached.
     """
     if name not in published():
         raise ValueError(f"{name!r} is not published; lib.zoo.published.published() lists what is")
     here = FOLDER / f"{name}.ckpt"
     if here.is_file():
         return here
-    by_hand = f"put {here.name} from {REPOSITORY} into {FOLDER}"
     try:
         from huggingface_hub import hf_hub_download
 
         path = Path(hf_hub_download(REPOSITORY, here.name))
-    except ImportError:
-        raise ImportError(f"for {name} pip install huggingface_hub, or {by_hand}") from None
     except Exception as error:  # the kinds differ between versions of the hub's client
-        raise OSError(f"{name} cannot be downloaded ({first_line(error)}); {by_hand}") from None
+        raise OSError(
+            f"{name} cannot be downloaded ({first_line(error)}); put {here.name} from {REPOSITORY} "
+            f"into {FOLDER}"
+        ) from None
     # The hub's store names a large file by its sha256.
     expected = path.resolve().name
     if re.fullmatch("[0-9a-f]{64}", expected) and _sha256(path) != expected:

@@ -26,24 +26,21 @@ def find(name: str) -> str:
     return name
 
 
-def build(
-    name: str, num_classes: int, *, pretrained: bool = False, image_size: int = 0, **settings
-) -> "Grouped":
+def build(name: str, num_classes: int, *, image_size: int = 0, **settings) -> "Grouped":
     """Build a network of timm; random weights from torch's generator.
 
-    name: as timm has it, with a tag of weights or without. pretrained: with the weights timm
-    publishes, downloaded once. image_size: in pixels, for a network with a fixed size; 0 is
-    timm's own. settings: further arguments of timm's `create_model`.
+    name: as timm has it, with a tag of weights or without. image_size: in pixels, for a network
+    with a fixed size; 0 is timm's own. settings: further arguments of timm's `create_model`.
 
     Raises ValueError for settings that the network does not take, or a network that does not end
-    in one linear layer; and what the download raises.
+    in one linear layer.
     """
     import timm  # here, since it is optional
 
     if image_size and getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
         settings["img_size"] = image_size
     try:
-        body = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **settings)
+        body = timm.create_model(name, num_classes=num_classes, **settings)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"timm does not build {name} with {settings}: {error}") from None
     config = body.pretrained_cfg

@@ -8,28 +8,22 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels, as torchvision's weights and the published robust ones expect them."""
 
 
-def build(name: str, num_classes: int, *, pretrained: bool = False) -> Network:
+def build(name: str, num_classes: int) -> Network:
     """Build a network of torchvision; random weights from torch's generator.
 
-    name: one of `CHAINS`. num_classes: at least 2. pretrained: with the weights that torchvision
-    calls IMAGENET1K_V1, downloaded once; a head for other than 1000 classes is a new one.
+    name: one of `CHAINS`. num_classes: at least 2.
 
     Its freeze units: a residual network's stem and each residual block (He et al., 2016), so that
     the last 3 of ResNet-50 are its last stage and the last 9 the last two; VGG's convolutions and
     hidden layers; DenseNet's blocks; the blocks of MobileNet-v2, MNASNet and ShuffleNet-v2.
 
-    It takes pixels of any size from 32 on. Raises ValueError where there are no such weights, and
-    what the download raises.
+    It takes pixels of any size from 32 on.
     """
     # Imported here: it takes as long as torch itself, and the small networks do without.
     import torchvision
 
     if name == "wide_resnet50_4":  # of Salman et al. (2020); torchvision has no name for it
-        if pretrained:
-            raise ValueError(f"{name} has no weights in torchvision; load a published robust one")
         net = torchvision.models.resnet50(width_per_group=256, num_classes=num_classes)
-    elif pretrained:
-        net = torchvision.models.get_model(name, weights="IMAGENET1K_V1")
     else:
         net = torchvision.models.get_model(name, num_classes=num_classes)
     before = net.state_dict(keep_vars=True)
@@ -37,8 +31,6 @@ def build(name: str, num_classes: int, *, pretrained: bool = False) -> Network:
     network = Network(Normalise(MEAN, STD), blocks, pool, head)
     here = {id(value): key for key, value in network.state_dict(keep_vars=True).items()}
     network.names = {key: here[id(value)] for key, value in before.items()}
-    if head.out_features != num_classes:
-        network.head = nn.Linear(head.in_features, num_classes)
     return network
 
 
