@@ -286,11 +286,11 @@ def test_step_sizes(robust, batch):
 @pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor, np.array])
 def test_numbers_of_any_library_are_sizes(robust, batch, number):
     x, y = batch[0][:8], batch[1][:8]
-    plain = pgd(robust, x, y, L2(0.5), steps=2, alpha=0.125, restarts=2)
-    for steps, restarts in ((np.int64(2), np.int32(2)), (torch.tensor(2), torch.tensor(2))):
+    plain = pgd(robust, x, y, L2(0.5), steps=2, alpha=0.125)
+    for steps in (np.int64(2), torch.tensor(2)):
         for alpha in (number(0.125), [number(0.125)] * 2, [0.125, number(0.125)]):
-            search = {"steps": steps, "restarts": restarts, "alpha": alpha}
-            assert torch.equal(pgd(robust, x, y, L2(number(0.5)), **search), plain)
+            found = pgd(robust, x, y, L2(number(0.5)), steps=steps, alpha=alpha)
+            assert torch.equal(found, plain)
     assert L2(number(0.5)) == L2(0.5) and repr(Linf(number(0.5))) == "Linf(eps=0.5)"
 
 
@@ -464,7 +464,6 @@ def test_no_images_at_all(natural):
         ({"steps": 2, "alpha": float("nan")}, "alpha nan is no size of a step"),
         ({"steps": 2, "alpha": "long"}, "alpha is 'long'; give a step size in pixels"),
         ({"steps": 2.5}, "steps is 2.5; allowed are whole numbers of 0 and more"),
-        ({"steps": 1, "restarts": 1.5}, "restarts is 1.5; allowed are whole numbers of 1"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(natural, batch, search, said):
@@ -549,34 +548,3 @@ def test_autoattack_finds_hardly_more_on_a_barely_trained_head(seed):
     assert found[weighted_margin] <= theirs + 0.03
     assert found[cross_entropy_of_each] >= found[weighted_margin]
     assert theirs > 0.05
-
-
-class Scripted(nn.Module):
-    """Says what it is told to, whatever it is shown, and remembers that."""
-
-    def __init__(self, *says):
-        super().__init__()
-        self.says, self.shown = list(says), []
-
-    def forward(self, x):
-        self.shown.append(x)
-        return self.says[len(self.shown) - 1]
-
-
-def test_restarts_keep_the_worst_case_of_each_image():
-    surely, barely = [0.0, 4.0, 0.0], [1.0, 1.1, 0.0]  # wrong; the class is 0
-    unsure, sure = [0.1, 0.0, 0.0], [3.0, 0.0, 0.0]
-    # The loss of an unsure right answer is higher than that of a barely wrong one.
-    loss = cross_entropy(torch.tensor([unsure, barely]), torch.tensor([0, 0]), reduction="none")
-    assert loss[0] > loss[1]
-    model = Scripted(
-        torch.tensor([barely, unsure, surely, sure, sure]),
-        torch.tensor([unsure, barely, barely, unsure, sure]),
-        torch.tensor([sure, sure, sure, sure, sure]),
-    )
-    x, y = torch.full((5, 3, 8, 8), 0.5), torch.zeros(5).long()
-    found = pgd(model, x, y, L2(0.1), steps=0, restarts=3)
-    for image, search in enumerate([0, 1, 0, 1, 0]):
-        assert torch.equal(found[image], model.shown[search][image])
-    with pytest.raises(ValueError, match="restarts is 0"):
-        pgd(model, x, y, L2(0.1), steps=0, restarts=0)

@@ -141,10 +141,10 @@ def test_each_cue_alone_suffices(cue, alone):
         ({"contrast": (0.1, 1.2)}, "allowed are 0 to 1"),
         ({"amplitude": -0.1}, "amplitude -0.1"),
         ({"amplitude": float("nan")}, "amplitude nan"),
-        ({"shape": [0] * 4}, r"shape has shape \(4,\); expected 5 class indices of 0 to 9"),
+        ({"shape": [0] * 4}, r"shape has shape \(4,\); expected 5 indices of 0 to 9, one"),
         ({"shape": []}, r"shape has shape \(0,\)"),
-        ({"shape": [0, 1, 2, 3, 10]}, "shape has values 0 to 10; expected 5 class indices"),
-        ({"texture": [0, 1, -1, 3, 9]}, "texture has values -1 to 9"),
+        ({"shape": [0, 1, 2, 3, 10]}, "shape runs from 0 to 10; expected 5 indices"),
+        ({"texture": [0, 1, -1, 3, 9]}, "texture runs from -1 to 9"),
     ],
 )
 def test_errors(arguments, said):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.random_effects import effect, slope
+from lib.random_effects import effect
 
 
 def tidy(y):
@@ -84,15 +84,3 @@ def test_what_cannot_be_estimated_is_refused(y, words):
 def test_a_missing_cell_is_refused():
     with pytest.raises(ValueError, match="no number for target target 1"):
         effect(tidy(np.ones((2, 2))).iloc[:-1], "gain")
-
-
-def test_the_slope_is_that_of_the_least_squares_line():
-    rows = pd.DataFrame(
-        {"target": "a", "source_seed": s, "doublings": d, "gain": (s + 1) * d + 7}
-        for s in range(2)
-        for d in range(4)
-    )
-    slopes = slope(rows, "gain", over="doublings").set_index("source_seed").slope
-    assert slopes.to_dict() == pytest.approx({0: 1.0, 1: 2.0})
-    with pytest.raises(ValueError, match="a slope needs two"):
-        slope(rows[rows.doublings == 0], "gain", over="doublings")

@@ -131,7 +131,8 @@ def test_no_images_to_measure(natural, world):
 
 
 def test_a_search_that_makes_no_sense_is_refused(natural, world):
-    for search in ({"steps": -1}, {"steps": 2.5}, {"steps": 2, "restarts": 0}):
+    several = ({"steps": 2, "restarts": number} for number in (0, 1.5))
+    for search in ({"steps": -1}, {"steps": 2.5}, *several):
         with pytest.raises(ValueError, match=r"allowed are whole numbers of [01] and more"):
             robustness.withstands(natural, world[1][:2], L2(0.1), **search)
 

@@ -4,7 +4,16 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
-from lib.stats import best, by_doubling, interval, paired, rank_correlation, resampled, summary
+from lib.stats import (
+    best,
+    by_doubling,
+    interval,
+    paired,
+    rank_correlation,
+    resampled,
+    slopes,
+    summary,
+)
 
 ROBUST = Constraint("l2", 0.25)
 STRONGER = Constraint("l2", 0.5)
@@ -365,21 +374,23 @@ def test_rank_correlation_within_each_seed():
     assert rank_correlation(rows[rows["source_seed"] == 3], "bias", "accuracy").empty
 
 
-def test_slopes_by_doubling_are_those_of_lines_in_the_logarithm():
+def test_slopes_are_those_of_least_squares_lines():
     """Each line by its own places, several rows of one place as their mean."""
     rows = pd.DataFrame(
         [
-            {"target": target, "n_train": n, "value": at + slope * np.log2(n) + shift}
+            {"target": target, "depth": k, "value": at + slope * k + shift}
             for target, at, slope in (("b", 0.3, -0.02), ("a", 0.1, 0.05))
-            for n in (10, 20, 80)
+            for k in (1, 2, 5)
             for shift in (-0.1, 0.1)
         ]
     )
-    found = by_doubling(rows, "value", ["target"])
+    found = slopes(rows, "value", ["target"], over="depth")
     assert list(found["target"]) == ["b", "a"]
     np.testing.assert_allclose(found["slope"], [-0.02, 0.05], atol=1e-12)
-    alone = by_doubling(rows[rows["n_train"] == 20], "value", ["target"])
+    doubled = by_doubling(rows.assign(n_train=10 * 2 ** rows["depth"]), "value", ["target"])
+    pd.testing.assert_frame_equal(doubled, found)
+    alone = slopes(rows[rows["depth"] == 2], "value", ["target"], over="depth")
     assert alone.empty and list(alone) == ["target", "slope"]
     rows.loc[0, "value"] = np.nan
-    with pytest.raises(ValueError, match="value is not a number at target b, n_train 10"):
-        by_doubling(rows, "value", ["target"])
+    with pytest.raises(ValueError, match="value is not a number at target b, depth 1"):
+        slopes(rows, "value", ["target"], over="depth")

@@ -131,7 +131,7 @@ def test_summary_and_difference_are_those_of_the_corrected_interval():
     mean, low, high = resampled(one, 0.25)
     expected = [mean, low, min(high, 1), mean / 2]
     assert found.loc["a"].tolist() == pytest.approx(expected)
-    gap = advice.difference(rows, "a", "b", ["n_train"]).iloc[0]
+    gap = advice.difference(rows, "a", "b").iloc[0]
     assert gap["n_train"] == 30
     assert tuple(gap[["mean", "low", "high"]]) == pytest.approx(resampled(one - two, 0.25))
 
@@ -155,7 +155,7 @@ def test_choices_are_constraints_or_depths():
     rows = rows_of({L2: rng.uniform(0.8, 0.9, 8), NATURAL: rng.uniform(0.5, 0.6, 8)})
     best, ahead = advice.leads(rows)
     assert best == L2 and list(ahead["constraint"]) == [NATURAL]
-    assert advice.difference(rows, L2, NATURAL, ["n_train"])["low"].item() > 0
+    assert advice.difference(rows, L2, NATURAL)["low"].item() > 0
     assert list(advice.summary(rows, ["constraint", "n_train"])["constraint"]) == [L2, NATURAL]
     depths = rows_of({0: rng.uniform(0.5, 0.6, 8), -1: rng.uniform(0.8, 0.9, 8)})
     depths = depths.rename(columns={"constraint": "unfrozen_blocks"})
@@ -179,7 +179,7 @@ def test_no_difference_is_said_to_lie_beyond_all_images():
     rows = rows_of({"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.5, 0.5]}, n_test=2)
     _, ahead = advice.leads(rows)
     assert ahead["low"].min() == -1 and ahead["high"].max() == 1
-    gap = advice.difference(rows, "a", "b", ["n_train"])
+    gap = advice.difference(rows, "a", "b")
     assert gap[["low", "high"]].values.tolist() == [[-1, 1]]
 
 
@@ -206,7 +206,7 @@ def test_intervals_are_no_narrower_than_the_images_allow():
     assert 0.5 < gaps.loc["c", "low"] < 0.7
     few = rows_of({"a": [1.0] * 4, "b": [0.5] * 4}, n_test=2)  # 8 images, and all splits agree
     assert advice.leads(few)[1]["low"].item() < 0.2
-    assert advice.difference(few, "a", "b", ["n_train"])["high"].item() > 0.7
+    assert advice.difference(few, "a", "b")["high"].item() > 0.7
 
 
 def test_plans_are_sources_with_depths_and_random_weights_all_trained_are_from_scratch():

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from reading_sets import noise, one_line, pixels
 
-from lib.datasets import load, reading, survey
+from lib.datasets import labelled, load, reading, survey
 
 RED = (200, 30, 30)
 
@@ -235,8 +235,9 @@ def test_what_trains_does_not_test(tmp_path):
     shutil.copy(tmp_path / "Training/a/1.png", tmp_path / "Testing/b/9.png")
     shutil.copy(tmp_path / "Valid/b/1.png", tmp_path / "Testing/b/8.png")
     shutil.copy(tmp_path / "Valid/b/1.png", tmp_path / "Valid/b/8.png")
-    parts = [set(pixels(load(tmp_path, split))) for split in ("train", "validation", "test")]
-    assert [*map(len, parts)] == [12, 8, 10] and len(set.union(*parts)) == 30
+    learnt, _ = labelled.load(tmp_path)  # what trains and what validates
+    train, both, test = (set(pixels(x)) for x in (load(tmp_path), learnt, load(tmp_path, "test")))
+    assert (len(train), len(both), len(test)) == (12, 20, 10) and train < both and not both & test
     said = survey(tmp_path)
     assert [*map(sum, said.counts.values())] == [12, 9, 10]
     notes = "\n".join(said.notes)
@@ -257,31 +258,27 @@ def test_a_test_of_copies_alone(tmp_path):
 @pytest.mark.parametrize("names", [("TRAIN", "Test", "dev"), ("train_set", "testing", "valid")])
 def test_splits_in_any_spelling(tmp_path, names):
     divided(tmp_path, **dict(zip(names, (3, 2, 1), strict=True)))
-    for split, count in (("train", 6), ("test", 4), ("validation", 2)):
+    for split, count in (("train", 6), ("test", 4)):
         assert len(load(tmp_path, split)) == count
     train, test, validation = names
-    assert survey(tmp_path).notes == (
-        f"splits: {train}/ trains, {validation}/ validates, {test}/ tests",
-    )
+    said = survey(tmp_path)
+    assert said.counts == {"train": (3, 3), "validation": (1, 1), "test": (2, 2)}
+    assert said.notes == (f"splits: {train}/ trains, {validation}/ validates, {test}/ tests",)
 
 
 def test_what_validates_tests_where_nothing_else_does(tmp_path):
     divided(tmp_path, train=3, val=2, extra=1)
     assert (len(load(tmp_path)), len(load(tmp_path, "test"))) == (6, 4)
-    with pytest.raises(ValueError, match="no validation split; allowed are train and test"):
-        load(tmp_path, "validation")
     assert survey(tmp_path).notes == (
         "splits: train/ trains, val/ tests (no folder is called a test)",
         "left out, beside the splits: the images in extra/",
     )
 
 
-def test_a_folder_without_a_split_has_no_validation(folder):
-    with pytest.raises(ValueError, match="no validation split; allowed are train and test") as e:
-        load(folder, "validation")
-    one_line(e)
-    with pytest.raises(ValueError, match="allowed are train, test and validation"):
+def test_other_splits_of_a_folder(folder):
+    with pytest.raises(ValueError, match="split is 'valid'; allowed are train and test") as error:
         load(folder, "valid")
+    one_line(error)
 
 
 # Names, and what is below a class.

@@ -163,10 +163,8 @@ def test_a_set_is_told_from_a_folder_of_its_name_first_of_all(photographs):
     for text, notes in (("digits", 1), ("Digits", 0), ("faces", 0), ("./digits", 0)):
         told = [note for note in datasets.survey(text).notes if "for the folder write" in note]
         assert len(told) == notes, text
-    assert datasets.survey("digits").notes == (
-        "this is the set digits of scikit-learn; for the folder write ./digits",
-    )
-    assert set(bundled.FROM) == set(bundled.SETS)
+    said = "this is the set digits; for the folder write ./digits"
+    assert datasets.survey("digits").notes == (said,)
 
 
 def test_remarks_on_sets_are_the_survey_of_folders_and_the_doubts_about_others(photographs):
@@ -174,7 +172,7 @@ def test_remarks_on_sets_are_the_survey_of_folders_and_the_doubts_about_others(p
     starts = [line.split(": ")[0] for line in said if "; chance is 50 %" in line]
     assert starts == ["day1/images", "day2/images"]  # once, though one of them is named twice
     assert "day2/images: images of each class: left 3, right 3" in said
-    assert "digits: this is the set digits of scikit-learn; for the folder write ./digits" in said
+    assert "digits: this is the set digits; for the folder write ./digits" in said
     assert len(said) == len(set(said)) and not any(line.startswith("faces") for line in said)
     assert datasets.remarks("faces", "microcosm", size=8) == []
 

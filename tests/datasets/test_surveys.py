@@ -6,8 +6,7 @@ from lib.datasets.surveys import Survey
 
 def test_what_is_said_first_of_all():
     said = Survey("mine", ("cat", "dog"), {"train": (30, 10), "test": (10, 10)}, ("a note",))
-    assert said.totals == (40, 20) and said.chance == 0.5
-    assert said.largest == "cat" and said.largest_share == pytest.approx(2 / 3)
+    assert said.totals == (40, 20)
     assert said.lines() == [
         "mine: 40 training and 20 test images of 2 classes; chance is 50 %, the largest class, "
         "cat, has 66.7 %",

@@ -71,7 +71,7 @@ def test_doubtful_images_are_shown_with_label_and_answer():
     x = torch.rand(5, 3, 8, 8)
     classes = ("a", "a class with a long name")
     tables = {"harm": suspects(), "other": suspects().head(1)}
-    fig = advice_plots.doubtful(x, tables, classes, count=2)
+    fig = advice_plots.doubtful(x, tables, classes)
     first, second, third, empty = fig.axes
     assert torch.allclose(torch.tensor(first.images[0].get_array()), x[4].permute(1, 2, 0))
     assert [text.get_text() for text in first.texts] == ["a", "says a class with…"]
@@ -90,7 +90,7 @@ def test_the_table_names_the_images():
 
 def test_classes_are_named_as_they_are():
     odd = ("$a$ & $b$", "<c>\nd")
-    fig = advice_plots.doubtful(torch.rand(5, 3, 8, 8), {"harm": suspects()}, odd, count=2)
+    fig = advice_plots.doubtful(torch.rand(5, 3, 8, 8), {"harm": suspects()}, odd)
     fig.canvas.draw()
     drawn = [text._preprocess_math(text.get_text()) for text in fig.axes[0].texts]
     assert drawn == [("$a$ & $b$", False), ("says <c> d", False)]

@@ -1,12 +1,10 @@
-"""The table of the claims, and the figure that shows every seed."""
+"""The table of the claims."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 
-from lib.figures import claim_plots, claim_tables
-from lib.figures.looks import BLUE
+from lib.figures import claim_tables
 from lib.random_effects import Effect, effect
 from lib.studies import claims
 
@@ -17,9 +15,6 @@ def crossed(mean, spread=0.5):
     y = mean + spread * (noise - noise.mean())
     cells = [{"target": t, "source_seed": s, "gain": y[t, s]} for t, s in np.ndindex(7, 6)]
     return effect(pd.DataFrame(cells), "gain")
-
-
-# The table.
 
 
 @pytest.fixture(scope="module")
@@ -128,72 +123,3 @@ def test_spreads_are_standard_deviations():
         "target": 3, "seed": 2, "rest": 0.5,
     }  # fmt: skip
     assert np.isnan(found.loc["shape", "target"])
-
-
-# The figure.
-
-
-@pytest.fixture
-def frame():
-    """Differences at three sizes, the rows in no order; of the last one seed less."""
-    return pd.DataFrame(
-        {"n_train": n, "mean": np.mean(seeds), "low": low, "high": high, "of_seeds": seeds}
-        for n, low, high, seeds in [
-            (400, -0.01, 0.03, [0.0, 0.01, 0.02]),
-            (100, 0.02, 0.06, [0.03, 0.045, 0.045]),
-            (3200, -0.04, 0.0, [-0.03, -0.01]),
-            (200, 0.01, 0.02, [0.01, 0.015, 0.02]),
-        ]
-    )
-
-
-def test_every_seed_is_a_dot_and_the_means_have_whiskers(ax, frame):
-    draw = claim_plots.seeds_against("n_train", "training images N", 2)
-    assert draw(frame, ax) is ax
-    dots = [line for line in ax.lines if line.get_marker() == "."]
-    drawn = sorted(tuple(p) for line in dots for p in line.get_xydata().tolist())
-    points = sorted((row.n_train, 100 * s) for row in frame.itertuples() for s in row.of_seeds)
-    assert np.array(drawn) == pytest.approx(np.array(points))
-    assert {to_hex(line.get_color()) for line in dots} == {BLUE.lower()}
-    assert all(line.get_linestyle() == "None" for line in dots)
-    (means,) = ax.containers
-    line, _, (whiskers,) = means.lines
-    ordered = frame.sort_values("n_train")
-    assert line.get_xydata() == pytest.approx(ordered[["n_train", "mean"]].to_numpy() * [1, 100])
-    for (bottom, top), row in zip(whiskers.get_segments(), ordered.itertuples(), strict=True):
-        ends = [row.n_train, 100 * row.low, row.n_train, 100 * row.high]
-        assert [*bottom, *top] == pytest.approx(ends)
-    assert ax.get_xlabel() == "training images N" and ax.get_ylabel().endswith("points")
-
-
-def test_the_band_is_of_effects_too_small_to_matter(ax, frame):
-    claim_plots.seeds_against("n_train", "N", 0.4)(frame, ax)
-    (band,) = ax.patches
-    assert band.get_y() == -0.4 and band.get_height() == pytest.approx(0.8)
-    zero = [line for line in ax.lines if set(line.get_ydata()) == {0}]
-    assert len(zero) == 1 and zero[0].get_linestyle() == "--"
-
-
-@pytest.mark.parametrize(
-    ("x", "values", "ticks"),
-    [
-        ("n_train", [100, 200, 400, 800, 1600, 3200], ["3,200", "800", "200"]),
-        ("resolution", [8, 12, 16, 24, 32], ["32", "16", "8"]),
-        ("n_train", [400], ["400"]),
-    ],
-)
-def test_ticks_are_plain_numbers_on_a_doubling_axis(ax, x, values, ticks):
-    rows = [{x: v, "mean": 0, "low": -1, "high": 1, "of_seeds": [0.5]} for v in values]
-    claim_plots.seeds_against(x, x, 2)(pd.DataFrame(rows), ax)
-    ax.figure.canvas.draw()
-    assert ax.get_xscale() == "log"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ticks
-    assert len(ax.get_xticks(minor=True)) == 0
-
-
-def test_depths_begin_at_0_on_a_plain_axis(ax):
-    rows = [{"depth": v, "mean": 0, "low": -1, "high": 1, "of_seeds": [0.5]} for v in (0, 1, 2, 5)]
-    claim_plots.seeds_against("depth", "blocks", 2, doubling=False)(pd.DataFrame(rows), ax)
-    ax.figure.canvas.draw()
-    assert ax.get_xscale() == "linear"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2", "5"]

@@ -5,13 +5,17 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from waiting import within
 
 from lib.runtime import parallel
 from lib.runtime.parallel import each
+
+TESTS = Path(__file__).resolve().parent
 
 
 def where(value, **_):
@@ -105,8 +109,8 @@ def test_a_file_gets_lines_with_the_time_that_is_left(capsys, monkeypatch):
 
 
 def test_a_file_gets_no_line_for_every_step(capsys):
-    with parallel.bar(50, "steps") as bar:
-        for _ in range(50):
+    with parallel.bar(25, "steps") as bar:
+        for _ in range(25):
             time.sleep(0.02)
             bar.update()
     assert len(capsys.readouterr().err.splitlines()) <= 3
@@ -126,13 +130,21 @@ def sleeps(folder):
 
 def started(folder, calls):
     """Start a process whose two workers sleep."""
-    code = (
-        "import pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
-        "from lib.runtime.parallel import each; from test_parallel import sleeps\n"
-        f"calls = [{{'folder': pathlib.Path({str(folder)!r})}}] * {calls}\n"
-        "each(sleeps, calls, label='x', workers=2)"
+    return psutil.Popen(
+        python(
+            f"calls = [{{'folder': pathlib.Path({str(folder)!r})}}] * {calls}",
+            "parallel.each(sleeps, calls, label='x', workers=2)",
+        ),
+        stderr=subprocess.DEVNULL,
     )
-    return psutil.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+def python(*lines):
+    """Return the command that runs lines, for which this module is there."""
+    paths = f"sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}"
+    imports = "from lib.runtime import parallel; from test_parallel import sleeps"
+    first = (f"import multiprocessing, pathlib, sys; {paths}", imports)
+    return [sys.executable, "-c", "\n".join([*first, *lines])]
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
@@ -144,25 +156,19 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert within(60, lambda: not any(map(alive, workers)))
 
 
-def test_workers_whose_parent_is_killed_as_they_start_do_not_go_on(tmp_path):
+def test_workers_whose_parent_is_killed_before_they_can_ask_do_not_go_on(tmp_path):
     parent = started(tmp_path, calls=4)
     assert within(120, lambda: len(parent.children()) >= 2)  # they have not read a call yet
     parent.kill()
     parent.wait()
-    time.sleep(
-        3
-    )  # who has got a call begins it; who has none waits for one in vain, and computes nothing
-    assert within(60, lambda: not any(alive(int(file.name)) for file in tmp_path.iterdir()))
-
-
-def test_a_worker_ends_whose_parent_was_killed_before_it_could_ask(tmp_path):
-    code = (
-        "import multiprocessing, pathlib, sys; sys.path.insert(0, 'tests/runtime')\n"
-        "from lib.runtime import parallel; from test_parallel import sleeps\n"
-        "multiprocessing.current_process().name = 'LokyProcess-1'\n"
-        f"parallel._with_one_thread(-1, sleeps, {{'folder': pathlib.Path({str(tmp_path)!r})}})"
+    # One of which that is certain, and which takes as long to begin as they do.
+    alone = python(
+        "multiprocessing.current_process().name = 'LokyProcess-1'",
+        f"parallel._with_one_thread(-1, sleeps, {{'folder': pathlib.Path({str(tmp_path)!r})}})",
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 1
+    assert subprocess.run(alone, timeout=120).returncode == 1
+    # Who has got a call begins it; who has none waits for one in vain, and computes nothing.
+    assert within(60, lambda: not any(alive(int(file.name)) for file in tmp_path.iterdir()))
 
 
 def alive(process):
@@ -171,11 +177,3 @@ def alive(process):
     except ProcessLookupError:
         return False
     return True
-
-
-def within(seconds, happens):
-    """Wait for something to happen."""
-    end = time.monotonic() + seconds
-    while not happens() and time.monotonic() < end:
-        time.sleep(0.2)
-    return happens()

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import pytest
 from generated import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib import cpu_count
+from waiting import within
 
 from lib.attacks import L2
 from lib.runtime import keeping as kept_file
@@ -29,18 +30,23 @@ from lib.runtime.rows import Job, collect
 TESTS = Path(__file__).resolve().parent
 
 
+def started(folder, *lines):
+    """Start a process that runs lines, for which this module is `t`, without workers of its own."""
+    code = [
+        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}",
+        f"import test_rows as t; folder = pathlib.Path({str(folder)!r})",
+        *lines,
+    ]
+    alone = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}
+    command = [sys.executable, "-c", "\n".join(code)]
+    return subprocess.Popen(command, env=alone, stdout=subprocess.PIPE)
+
+
 def measured(value, folder, half=0.5):
     """Say a number that needs all its digits, and leave a trace of having been called."""
     with (folder / "calls").open("a") as trace:
         trace.write(f"{value}\n")
     return pd.DataFrame({"value": [value, value], "third": [value / 3, half], "none": float("nan")})
-
-
-def slow(value, folder):
-    if value == 2:
-        (folder / "waiting").touch()
-        time.sleep(120)
-    return measured(value, folder)
 
 
 def various(folder):
@@ -117,23 +123,6 @@ def test_every_row_says_what_it_was_measured_on(tmp_path):
     assert list(pd.read_json(file, lines=True)["value"]) == list(found["value"])
 
 
-def test_after_a_kill_the_rows_of_finished_calls_are_there(tmp_path):
-    file = tmp_path / "rows.jsonl"
-    code = (
-        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
-        "import test_rows as t; from lib.runtime import rows\n"
-        f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        f"rows.collect(t.jobs(folder, (1, 2, 3), t.slow), label='x', file={str(file)!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 90
-    while time.monotonic() < end and not ((tmp_path / "waiting").exists() and file.exists()):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert "1" in calls_of(tmp_path) and set(rows.read(file)["value"]) >= {1}
-
-
 def test_a_call_that_a_kill_cut_anywhere_is_made_again(tmp_path):
     file = tmp_path / "rows.jsonl"
     plain = collect(jobs(tmp_path, (1, 2)), label="x")
@@ -162,23 +151,26 @@ def test_jobs_that_share_a_file_lose_nothing(tmp_path):
         {"job": job, "marks": [(str(i // 2), "c")], "keeping": keeping}
         for i, job in enumerate(jobs(tmp_path, [v // 2 for v in range(24)]))
     ]
-    each(rows._run_and_keep, calls, label="jobs", workers=3)
+    each(rows._run_and_keep, calls, label="jobs", workers=max(2, cpu_count()))
     assert len(calls_of(tmp_path)) == 24  # two processes made each call; one of them was faster
     assert sorted(rows.read(file)["value"]) == sorted([*range(12)] * 2)
+
+
+def meet(folder, count):
+    """Wait until so many processes have come here."""
+    (folder / f"here-{os.getpid()}").touch()
+    assert within(120, lambda: len(list(folder.glob("here-*"))) == count)
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
 def test_runs_at_once_write_each_call_once(tmp_path, count):
     file = tmp_path / "rows.jsonl"
-    code = (
-        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
-        "import test_rows as t; from lib.runtime import rows\n"
-        f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        f"found = rows.collect(t.jobs(folder, range(6)), label='x', file={str(file)!r})\n"
-        "print(list(found['value']))"
+    lines = (
+        f"t.meet(folder, {count})",
+        f"found = t.collect(t.jobs(folder, range(6)), label='x', file={str(file)!r})",
+        "print(list(found['value']))",
     )
-    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
-    runs = [subprocess.Popen(command, stdout=pipe) for _ in range(count)]
+    runs = [started(tmp_path, *lines) for _ in range(count)]
     said = {run.communicate(timeout=240)[0].decode().strip() for run in runs}
     assert said == {str([v for v in range(6) for _ in "ab"])}
     assert len(file.read_text().splitlines()) == 12
@@ -239,27 +231,25 @@ def test_each_value_is_kept_by_itself_and_a_call_takes_those_that_are_left(tmp_p
     assert rows.read(file)["call"].nunique() == 7 and set(rows.read(file)["rows_of_call"]) == {2}
 
 
-def test_a_kill_between_sizes_loses_the_one_in_work(tmp_path):
+def a_call_and_sizes(folder):
+    return [*jobs(folder, (7,)), of_sizes(folder, [1, 2, 3, 4])]
+
+
+def test_a_kill_loses_neither_a_finished_call_nor_a_finished_size(tmp_path):
     file = tmp_path / "rows.jsonl"
-    code = (
-        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}\n"
-        "import test_rows as t; from lib.runtime import rows\n"
-        f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        f"rows.collect([t.of_sizes(folder, [1, 2, 3, 4])], label='x', file={str(file)!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code])
-    end = time.monotonic() + 120
-    while time.monotonic() < end and not (tmp_path / "waiting").exists():
-        time.sleep(0.1)
+    line = f"t.collect(t.a_call_and_sizes(folder), label='x', file={str(file)!r})"
+    process = started(tmp_path, line)
+    assert within(120, (tmp_path / "waiting").exists)
     process.kill()
     process.wait()
-    assert list(rows.read(file)["n_train"]) == [1, 1, 2, 2]
+    kept = rows.read(file)
+    assert list(kept["value"])[:2] == [7, 7] and list(kept["n_train"])[2:] == [1, 1, 2, 2]
     (tmp_path / "released").touch()
-    found = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="x", file=str(file))
-    assert calls_of(tmp_path) == ["1,2,3,4", "3,4"]
-    plain = collect([of_sizes(tmp_path, [1, 2, 3, 4])], label="plain")
+    found = collect(a_call_and_sizes(tmp_path), label="x", file=str(file))
+    assert calls_of(tmp_path) == ["7", "1,2,3,4", "3,4"]
+    plain = collect(a_call_and_sizes(tmp_path), label="plain")
     pd.testing.assert_frame_equal(found, plain, check_exact=True)
-    assert len(rows.read(file)) == 8
+    assert len(rows.read(file)) == 10
 
 
 def test_of_several_values_an_error_says_of_which_columns(tmp_path):

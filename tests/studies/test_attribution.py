@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from lib import datasets, freezing, softmax_head
 from lib.constraint import NATURAL, UNTRAINED
 from lib.images import Images, choose
-from lib.influence import head_influence, self_influence
+from lib.influence import head_influence, head_influences, self_influence
 from lib.studies import By, Ladder, attribution, matching, tuned_heads
 from lib.training import pixels
 from lib.transfer import transfer
@@ -77,8 +77,6 @@ def test_wrong_labels_are_wrong_and_as_many_as_asked_for():
     labels, _ = tuned_heads.mislabel(many, 3, 2 / 3, seed=0)
     assert torch.bincount(labels).double().div(30_000).sub(1 / 3).abs().max() < 0.01
     assert torch.equal(tuned_heads.mislabel(y, 10, 0, seed=0)[0], y)
-    with pytest.raises(ValueError, match="wrong labels is 1"):
-        tuned_heads.mislabel(y, 10, 1.5, seed=0)
 
 
 def test_match_rates_of_the_scores(natural, digits):
@@ -88,7 +86,7 @@ def test_match_rates_of_the_scores(natural, digits):
     heads = tuned_heads.tuned(natural, digits, seeds=[0, 1], **SETTINGS)
     for one, (_, pair) in zip(heads, rows.groupby("subset_seed"), strict=True):
         for rule, (_, row) in zip(RULES, pair.iterrows(), strict=True):
-            scores = head_influence(*one.train, *one.test, **rule)
+            (scores,) = head_influences(one.train, one.test, [rule])
             same = one.train.y[scores.argsort(1, descending=True)] == one.test.y[:, None]
             assert row["match"] == pytest.approx(same[:, 0].double().mean().item())
             assert row["by_rank"] == pytest.approx(same[:, :7].double().mean(0).tolist())
@@ -97,18 +95,18 @@ def test_match_rates_of_the_scores(natural, digits):
 
 
 def test_retraining_agrees_with_its_prediction(natural, digits):
-    rules = [{"damping": 0.01}, {"damping": 1.0}]
-    settings = {"weight_decay": 0.01, "n": 30, "seeds": [2]}
+    rules = [{"damping": 5e-4}, {"damping": 1.0}]
+    settings = {"n": 30, "seeds": [2]}
     rows = attribution.retrained(natural, digits, rules=rules, **settings)
     assert list(rows) == ["subset_seed", "damping", "cutoff", "spearman", "match"]
-    # Over training seeds of the network 0.94 ± 0.015, and 0.45 ± 0.07 more than the other.
-    assert rows["spearman"][0] > max(0.88, rows["spearman"][1] + 0.15)
+    # Over training seeds of the network 0.89 ± 0.024, and 0.64 ± 0.04 more than the other.
+    assert rows["spearman"][0] > max(0.81, rows["spearman"][1] + 0.45)
     for rule, (_, row) in zip(rules, rows.iterrows(), strict=True):
         predicted, actual = attribution.leave_out(natural, digits, rule=rule, **settings)
         assert predicted.shape == actual.shape == (50, 30)
         pairs = zip(predicted, actual, strict=True)
         assert row["spearman"] == pytest.approx(np.mean([spearmanr(*pair)[0] for pair in pairs]))
-    (one,) = tuned_heads.tuned(natural, digits, epochs=0, weight_decay=0.01, n=30, seeds=[2])
+    (one,) = tuned_heads.tuned(natural, digits, epochs=0, **settings)
     same = one.train.y[actual.argmax(1)] == one.test.y
     assert rows["match"].tolist() == pytest.approx([same.double().mean().item()] * 2)
 

@@ -8,6 +8,7 @@ from lib import microcosm
 from lib.images import Images, choose, positions
 from lib.studies import best_rate
 from lib.studies.best_rate import transfers_at_best_rate
+from lib.training import NotFinite
 from lib.transfer import transfer
 from lib.zoo import models
 
@@ -144,7 +145,13 @@ def test_a_rate_that_learns_nothing_is_not_chosen(rows):
 
 
 def test_a_rate_that_diverges_loses(source, target):
-    assert run(source, target, n=[20], rates=[1e30, 0.05])["lr"].tolist() == [0.05]
+    assert run(source, target, n=[40], rates=[1e-6, 0.05, 1e20, 1e30])["lr"].tolist() == [0.05]
+    assert run(source, target, n=[20], rates=[0.05, 1e20, 1e30])["lr"].tolist() == [0.05]
+
+
+def test_where_every_rate_diverges_the_smallest_is_named(source, target):
+    with pytest.raises(NotFinite, match=r"lower lr, now 1e\+20"):
+        run(source, target, n=[20], rates=[1e20, 1e30])
 
 
 def test_one_image_a_class_is_enough(source, target):

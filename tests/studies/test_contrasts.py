@@ -87,6 +87,17 @@ def test_faster_is_the_area_and_the_head_start_what_is_left_of_it():
     assert early.se == pytest.approx(0, abs=1e-9)
 
 
+def test_the_claim_of_speed_is_about_its_own_sizes():
+    (fixed,) = rules()["claims"]["faster"]["sizes"]
+    both = dict.fromkeys(("a", "b"), (fixed, 4 * fixed))
+    rows = made(lambda t, s, n, i: 5 + s if n == fixed else -20, value="area", sizes=both)
+    rows["clean_accuracy"] = rows["area"]
+    assert contrasts.faster(rows, ROBUST).mean == pytest.approx(6)
+    assert contrasts.head_start(rows, ROBUST).mean == pytest.approx(0)
+    others = rows[rows["n_train"] != fixed]  # of a protocol that has none of them
+    assert contrasts.faster(others, ROBUST).mean == pytest.approx(-20)
+
+
 def test_any_depth_is_the_slope_by_block():
     def at(blocks):
         def gain(t, s, n, i):
@@ -100,6 +111,12 @@ def test_any_depth_is_the_slope_by_block():
     assert found.spread["seed"] == pytest.approx(1)
     whole = contrasts.everything(rows, ROBUST, NATURAL)
     assert whole.mean == pytest.approx(contrasts.better(at(5), ROBUST).mean)
+
+
+def test_a_slope_needs_two_places_on_every_target():
+    rows = made(lambda *_: 1, sizes={"a": (100, 200), "b": (100,)})
+    with pytest.raises(ValueError, match="b has one place along doublings; a slope needs two"):
+        contrasts.most_with_few(rows, ROBUST)
 
 
 def test_of_a_deeper_network_the_whole_counts_as_five_blocks():

@@ -1,4 +1,4 @@
-"""EK-FAC behind the call that is exact for a head: same sign, same unit, like scores."""
+"""EK-FAC beside the exact scores of a head: same sign, same unit, like scores."""
 
 import copy
 import warnings
@@ -11,7 +11,7 @@ from torch import nn
 from lib import datasets
 from lib.freezing import split
 from lib.influence import head_influence
-from lib.studies.ekfac import is_head, tail_influence
+from lib.studies.ekfac import tail_influence
 from lib.studies.retraining import fit_to_optimum, probabilities
 from lib.training import pixels
 from lib.zoo.models import build
@@ -32,20 +32,12 @@ def problem(natural):
     return head, weights, sides
 
 
-def test_exact_where_the_tail_is_the_head(problem):
-    head, weights, (x, y, x_test, y_test) = problem
-    found = tail_influence(nn.Sequential(head), x, y, x_test, y_test, damping=DAMPING)
-    seen = [(a, probabilities(a, weights.double()), b) for a, b in ((x, y), (x_test, y_test))]
-    expected = head_influence(*seen[0], *seen[1], damping=DAMPING)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
-
-
 def test_ekfac_agrees_with_the_exact_scores_of_a_head(problem):
-    head, _, sides = problem
-    exact = tail_influence(nn.Sequential(head), *sides, damping=DAMPING).flatten()
-    # With a layer in front that does nothing it no longer counts as a head alone.
-    approximate = tail_influence(nn.Sequential(nn.Identity(), head), *sides, damping=DAMPING)
-    approximate = approximate.flatten()
+    head, weights, (x, y, x_test, y_test) = problem
+    seen = [(a, probabilities(a, weights.double()), b) for a, b in ((x, y), (x_test, y_test))]
+    exact = head_influence(*seen[0], *seen[1], damping=DAMPING).float().flatten()
+    tail = nn.Sequential(head)
+    approximate = tail_influence(tail, x, y, x_test, y_test, damping=DAMPING).flatten()
     # Over training seeds of the network 0.89 ± 0.02 and 0.64 ± 0.07.
     assert torch.corrcoef(torch.stack([exact, approximate]))[0, 1] > 0.8
     assert spearmanr(exact, approximate)[0] > 0.4
@@ -72,18 +64,6 @@ def test_unfrozen_blocks(natural):
     assert all(map(torch.equal, tail.state_dict().values(), before))
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.testing.assert_close(tail_influence(tail, *arguments, damping=0.01), found)
-    assert not is_head(tail) and is_head(split(network, 0)[1])
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [({"damping": 0}, "damping is 0"), ({"y": torch.zeros(3).long()}, r"y \(3,\); expected")],
-)
-def test_errors(change, said):
-    tail = nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
-    x, y = torch.rand(5, 4), change.get("y", torch.arange(5) % 2)
-    with pytest.raises(ValueError, match=said):
-        tail_influence(tail, x, y, x, torch.arange(5) % 2, damping=change.get("damping", 0.1))
 
 
 def test_a_network_that_runs_whole_gives_what_its_blocks_alone_would():

@@ -216,7 +216,7 @@ FIXED = {
     "heads": rules()["sizes"],
     "resolutions": rules()["sizes"],
     "resolutions_of_controls": list(altered.SOME),
-    "curves": rules()["claims"]["faster"]["sizes"],
+    "curves": protocols.read("photographs").curve_sizes,
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
 BOOK = [(world, name) for world in measured.WORLDS for name in protocols.read(world).measure]

@@ -124,8 +124,3 @@ def test_no_more_test_images_are_asked_than_wanted():
     assert (few["match"] * 7 % 1).round(6).isin([0, 1]).all()
     every = hidden_matches(passing_on(), sets, **call, n_test=120)
     pd.testing.assert_frame_equal(hidden_matches(passing_on(), sets, **call), every)
-
-
-def test_what_ranks_need_is_said():
-    with pytest.raises(ValueError, match="ranks is 5; allowed are 1 to 4"):
-        hidden_matches(passing_on(), target(8), groups=GROUPS, n=4, seeds=[0])

@@ -107,9 +107,9 @@ def test_the_test_images_decide_nothing(overlapping):
 
 def test_heads_of_all_decays_are_optima(overlapping):
     x, y = features_of(overlapping[0]), overlapping[0].y.numpy()
-    fitted = linear_probe._fitted(x, y, DECAYS)
-    assert len(fitted) == len(DECAYS)
-    for decay, (head, scaler) in zip(DECAYS, fitted, strict=True):
+    probe = linear_probe._probe()
+    for decay in DECAYS:
+        scaler, head = linear_probe._fit(probe, x, y, decay)
         h = scaler.transform(x)
         assert h == pytest.approx(scaled(x, x))
         error = head.predict_proba(h) - np.eye(3)[y]

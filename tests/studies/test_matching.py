@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.studies.matching import at_least, found, same_class
+from lib.studies.matching import found, same_class, two_rates
 
 SCORES = torch.tensor([[0.1, 0.9, 0.5, -1.0], [2.0, 1.0, 3.0, 4.0]])
 TRAIN_Y, TEST_Y = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1])
@@ -25,13 +25,13 @@ def test_matches_equal_a_loop():
         assert same[i].tolist() == [train_y[j] == test_y[i] for j in ranked]
 
 
-def test_at_least_by_hand():
+def test_the_two_rates_by_hand():
     same = np.array(
         [[1, 1, 1, 0, 0], [1, 1, 0, 0, 1], [1, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=bool
     )
-    assert at_least(same, 3, 5) == 0.5
-    assert at_least(same, 1, 1) == 0.75
-    assert at_least(same, 2, 2) == 0.5
+    expected = {"match": 0.75, "three_of_five": 0.5}
+    assert two_rates(same) == expected
+    assert two_rates(np.hstack([same, np.ones((4, 3), dtype=bool)])) == expected
 
 
 def test_found_by_hand():
@@ -46,20 +46,3 @@ def test_a_random_order_finds_in_proportion():
     wrong = np.arange(200) < 40
     curves = [found(generator.random(200), wrong, [0.2, 0.5]) for _ in range(300)]
     assert np.mean(curves, axis=0) == pytest.approx([0.2, 0.5], abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (
-            lambda: same_class(SCORES.T, TEST_Y, TRAIN_Y, 1),
-            r"scores are \(4, 2\); expected \(2, 4\)",
-        ),
-        (lambda: same_class(SCORES, TEST_Y, TRAIN_Y, 5), "ranks is 5; allowed are 1 to 4"),
-        (lambda: at_least(np.ones((2, 4), bool), 3, 5), "3 of 5 asked, of 4 ranks"),
-        (lambda: found([1, 2], [False, False], [0.5]), "no label is wrong"),
-    ],
-)
-def test_errors(call, said):
-    with pytest.raises(ValueError, match=said):
-        call()

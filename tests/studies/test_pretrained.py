@@ -161,7 +161,9 @@ def test_whatever_determines_a_source_gives_it_a_file_of_its_own(sets, cache, mo
 def test_images_are_digested_once_to_look_for_a_source(sets, monkeypatch):
     digested, real = [], pretrained.digest
     monkeypatch.setattr(pretrained, "digest", lambda s: digested.append(len(s)) or real(s))
-    assert pretrained.kept(*sets, L2, seed=0, **TINY) is None
+    train, test = sets
+    call = {"train": train, "test": test, "constraint": L2, "seed": 0, **TINY}
+    assert pretrained.kept(call) is None
     assert digested == [80, 40]
 
 

@@ -56,21 +56,8 @@ def test_the_library_that_decides_the_weights_is_named():
         ("torchvision:resnet18", {"width": 4}, "width is 4, but torchvision:resnet18 has its own"),
         ("small_resnet", {"depth": 4}, "small_resnet has no setting depth"),
         ("torchvision:resnet18", {"depth": 4}, "torchvision:resnet18 has no setting depth"),
-        ("small_resnet", {"pretrained": True}, "small_resnet has no pretrained weights; take"),
-        ("wide_resnet50_4", {"pretrained": True}, "wide_resnet50_4 has no weights in torchvision"),
     ],
 )
 def test_what_an_architecture_does_not_have(arch, given, said):
     with pytest.raises(ValueError, match=said):
         build(arch, 3, **given)
-
-
-def test_pretrained_weights_that_cannot_be_had(monkeypatch):
-    def fetch(*args, **given):
-        raise OSError("no network\nat all")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", fetch)
-    monkeypatch.setattr("torch.hub.get_dir", lambda: "/not/there")
-    monkeypatch.setattr("os.makedirs", lambda *args, **given: None)
-    with pytest.raises(ValueError, match=r"weights of resnet18 cannot be had \(no network\); with"):
-        build("torchvision:resnet18", 3, pretrained=True)

@@ -251,15 +251,6 @@ def test_without_timm(monkeypatch):
     assert len(build("small_resnet", CLASSES, width=2).blocks) == 5
 
 
-def test_pretrained_weights_that_cannot_be_had(monkeypatch):
-    def create(*args, pretrained, **settings):
-        raise OSError("no network\nand more")
-
-    monkeypatch.setattr(timm, "create_model", create)
-    with pytest.raises(ValueError, match=r"test_vit cannot be had \(no network\); with a file of"):
-        build("timm:test_vit", CLASSES, pretrained=True)
-
-
 @pytest.mark.parametrize(("name", "unfrozen_blocks"), [("convnext_atto", 0), ("densenet121", 1)])
 def test_fine_tuning_leaves_the_source_as_it_was(name, unfrozen_blocks, world):
     source = network(name).eval()

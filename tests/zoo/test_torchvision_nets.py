@@ -77,21 +77,7 @@ def test_the_last_blocks_of_resnet50_are_its_last_stages(units, stages):
     assert head is net.fc
 
 
-def test_a_new_head_on_pretrained_weights(monkeypatch):
-    net = torchvision.models.resnet18(num_classes=1000)
-    asked = []
-    monkeypatch.setattr(
-        torchvision.models, "get_model", lambda name, **given: asked.append((name, given)) or net
-    )
-    model = torchvision_nets.build("resnet18", 5, pretrained=True)
-    assert asked == [("resnet18", {"weights": "IMAGENET1K_V1"})]
-    assert model.head.out_features == 5 and model.blocks[0][0] is net.conv1
-    assert torchvision_nets.build("resnet18", 1000, pretrained=True).head is net.fc
-    with pytest.raises(ValueError, match="wide_resnet50_4 has no weights in torchvision; load"):
-        torchvision_nets.build("wide_resnet50_4", 5, pretrained=True)
-
-
-def test_the_weights_that_are_asked_for_exist():
+def test_pixels_are_normalised_as_torchvisions_weights_expect():
     for name in set(torchvision_nets.CHAINS) - {"wide_resnet50_4"}:
         weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
         preset = weights.transforms()
