@@ -79,7 +79,8 @@ def held_out(y: torch.Tensor) -> torch.Tensor:
 def indices(name: str, value: torch.Tensor | Sequence[int], n: int, count: int) -> torch.Tensor:
     """Return indices below `count`, one for each of n images, as int64 (n,).
 
-    name: what a message calls them. Raises ValueError for another number of them, and for others.
+    name: what a message calls them. Raises ValueError for another number of them, and for one that
+    is below 0, or `count` and more.
     """
     value = torch.as_tensor(value, dtype=torch.int64)
     expected = f"expected {n} indices of 0 to {count - 1}, one an image"

@@ -148,7 +148,7 @@ def _allowed(damping, cutoff=None):
     if not 0 <= damping < float("inf") or (damping == 0 and cutoff is None):
         raise ValueError(
             f"damping is {damping}, and the Hessian of a softmax head is singular; give a damping "
-            "above 0, or to `head_influences` 0 and a cutoff"
+            "above 0, or, where a rule has one, 0 and a cutoff"
         )
     if cutoff is not None and not 0 < cutoff < 1:
         raise ValueError(

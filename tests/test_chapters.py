@@ -329,7 +329,7 @@ def test_chapter_08_judges_tables_of_ones_own(tmp_path):
     assert not any(title in text for title in measured.TITLES.values())
     done = run("08", "--no-page", "-p", "results", tmp_path.parent, cwd=tmp_path)
     assert done.returncode == 1
-    assert "photographs_heads.csv; it is measured by python -m" in done.stderr
+    assert "photographs_heads.csv; data/README.md says how it is measured" in done.stderr
 
 
 def test_photographs_are_looked_for_as_chapter_06_does():

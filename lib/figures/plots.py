@@ -98,8 +98,8 @@ def beside(
 
     frame: one row per constraint and value, columns constraint, that column, mean, low, high.
     values: of the column, in order: the first is drawn at 0, the next at 1. step: from one
-    constraint to the next, 0 for one above the other. how: as in `whiskers`, and more than the
-    look of a constraint where it is of style.
+    constraint to the next, 0 for one above the other. how: as in `whiskers`; what it says of style
+    wins over the look of a constraint.
     """
     parts = lines(frame)
     for place, (_, part, style) in enumerate(parts):

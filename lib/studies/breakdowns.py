@@ -60,7 +60,8 @@ def by_target(
 
     level: of the intervals, as of `lib.studies.claims.simultaneous`.
 
-    Returns of the differences, as shares, what `lib.stats.summary` does.
+    Returns of the differences, as shares, what `lib.stats.summary` does; of one source seed with
+    several subsets the interval is over these, as there.
     """
     pairs = gap(rows, "clean_accuracy", first, second)
     return _of_points(pairs, "gap", ["target", *by], level=level)

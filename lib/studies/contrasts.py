@@ -83,7 +83,7 @@ def most_with_few(rows: pd.DataFrame, first: Constraint, second: Constraint = NA
 def faster(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return the difference in the area under the learning curve, in points.
 
-    Where rows have the sizes that data/claims.yaml fixes, these alone count.
+    Where all targets have a size that data/claims.yaml fixes, such sizes alone count.
     """
     return effect(gap(_of_the_claim(rows), "area", first, second), "gap")
 
@@ -94,9 +94,9 @@ def head_start(rows: pd.DataFrame, first: Constraint, second: Constraint = NATUR
 
 
 def _of_the_claim(rows):
-    """Keep the learning curves of the sizes that the claim is about, where there are such."""
-    fixed = rows["n_train"].isin(rules()["claims"]["faster"]["sizes"])
-    return rows[fixed] if fixed.any() else rows
+    """Keep the learning curves of the sizes that the claim is about, if no target is lost by it."""
+    fixed = rows[rows["n_train"].isin(rules()["claims"]["faster"]["sizes"])]
+    return fixed if set(fixed["target"]) == set(rows["target"]) else rows
 
 
 def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:

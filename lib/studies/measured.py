@@ -37,8 +37,7 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
     """
     path = _path(world, name, folder)
     if not path.exists():
-        command = f"python -m lib.studies.evidence {world}, as data/README.md says"
-        raise ValueError(f"there is no {path}; it is measured by {command}")
+        raise ValueError(f"there is no {path}; data/README.md says how it is measured")
     rows = pd.read_csv(path)
     rows["constraint"] = rows["constraint"].map(Constraint.parse)
     if "target" in rows:

@@ -92,7 +92,7 @@ def depths(study: Study) -> pd.DataFrame:
 
 
 def _by_size(study, sizes):
-    """Return how sources are fine-tuned to several numbers of images, at a rate for each source."""
+    """Return how sources are fine-tuned to sizes: at the rate that is best with the fewest."""
     held = sizes_held(study.targets, sizes)
     fewest = {target: min(numbers) for target, numbers in held.values.items()}
     return {

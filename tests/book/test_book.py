@@ -174,7 +174,8 @@ def test_a_killed_run_goes_on_where_it_was(clone, monkeypatch, command, kill):
     started = [sys.executable, "-c", code, str(clone)]
     run = subprocess.Popen(started, cwd=REPOSITORY, **pipe)
     finished = clone / "_build" / "executed" / "02_second.ipynb"
-    if not within(60, lambda: run.poll() or (len(ran(clone)) == 2 and finished.exists())):
+    within(60, lambda: run.poll() is not None or (len(ran(clone)) == 2 and finished.exists()))
+    if run.poll() is not None or not finished.exists():
         run.kill()
         pytest.fail(run.stderr.read())
     assert kernels(clone)

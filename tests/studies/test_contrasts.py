@@ -94,8 +94,10 @@ def test_the_claim_of_speed_is_about_its_own_sizes():
     rows["clean_accuracy"] = rows["area"]
     assert contrasts.faster(rows, ROBUST).mean == pytest.approx(6)
     assert contrasts.head_start(rows, ROBUST).mean == pytest.approx(0)
-    others = rows[rows["n_train"] != fixed]  # of a protocol that has none of them
-    assert contrasts.faster(others, ROBUST).mean == pytest.approx(-20)
+    none = rows[rows["n_train"] != fixed]  # as of another protocol
+    assert contrasts.faster(none, ROBUST).mean == pytest.approx(-20)
+    some = rows[(rows["target"] == "a") | (rows["n_train"] != fixed)]  # b would be lost
+    assert contrasts.faster(some, ROBUST).mean == pytest.approx(((6 - 20) / 2 - 20) / 2)
 
 
 def test_any_depth_is_the_slope_by_block():
