@@ -33,6 +33,8 @@ def write(folder, seeds=3, targets=("near", "far", "odd")):
         if name.endswith("_shape"):
             del places["target"]
         rows = pd.DataFrame(itertools.product(*places.values()), columns=list(places))
+        if "subset_seed" in rows:  # each source seed has subsets of its own
+            rows["subset_seed"] += 1000 * rows["source_seed"]
         value = rows["constraint"].map(levels | noise) + rng.normal(scale=0.003, size=len(rows))
         columns = ("clean_accuracy", "match", "three_of_five", "chance", "shape_bias_of_all")
         for column in (*columns, "decided_of_all", "shape_known", "texture_known"):

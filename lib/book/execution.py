@@ -34,6 +34,8 @@ KERNEL = {
     "PYTHONHASHSEED": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+LONGEST = 100
+"""Characters of a socket's path, about as many as systems allow."""
 _STARTED: list[AsyncKernelManager] = []
 
 
@@ -60,7 +62,7 @@ def execute(
     progress = Progress(name, cells, expected)
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     os.environ |= FINDS_KERNEL
-    with tempfile.TemporaryFile() as stderr:
+    with tempfile.TemporaryFile() as stderr, tempfile.TemporaryDirectory() as sockets:
         variables = {**os.environ, **KERNEL, "PYTHONPATH": path, **(environment or {})}
         how = {"env": variables, "cwd": cwd, "stderr": stderr}
         try:
@@ -73,9 +75,8 @@ def execute(
                     progress_bar=False,
                     start_timeout=120,
                     coalesce_streams=True,  # where they are cut depends on the clock
-                    # Newer kernels warn that they talk over plain TCP, and when they are shut down.
-                    extra_arguments=["--log-level=50"],
-                    kernel_manager_class=_started(**how),
+                    extra_arguments=["--log-level=50"],  # newer kernels warn as they are shut down
+                    kernel_manager_class=_started(Path(sockets), **how),
                     on_notebook_start=progress.notebook_starts,
                     on_cell_start=progress.cell_starts,
                 )
@@ -95,16 +96,21 @@ def execute(
     raise click.ClickException(f"{name} failed{progress.place}: {reason}{where}")
 
 
-def _started(**how: object) -> type[AsyncKernelManager]:
+def _started(sockets: Path, **how: object) -> type[AsyncKernelManager]:
     """Return a manager that starts its kernel in this way, of the options of a process.
 
-    What kernels write to stderr must not go to the terminal: it would stand between the lines of
-    progress, as one that is interrupted as it ends prints a traceback. papermill itself would
-    change the folder of this process, which several threads share.
+    A kernel is talked to by sockets of its own in a folder. A port that was free when it was looked
+    for may be another kernel's when this one takes it: then neither answers. What kernels write to
+    stderr must not go to the terminal: it would stand between the lines of progress, as one that is
+    interrupted as it ends prints a traceback. papermill itself would change the folder of this
+    process, which several threads share.
     """
+    prefix = str(sockets / "kernel")
 
     class Started(AsyncKernelManager):
         async def start_kernel(self, **others):
+            if os.name == "posix" and len(prefix) < LONGEST:  # else ports have to do
+                self.transport, self.ip = "ipc", prefix
             await super().start_kernel(**{**others, **how})
             _STARTED.append(self)
 

@@ -81,6 +81,16 @@ def test_refresh_and_publish(clone, capsys):
     assert shown.out == "" and "missing.md" in shown.err and "could not build" in shown.err
 
 
+@pytest.mark.parametrize(("longest", "talks"), [(execution.LONGEST, "ipc"), (0, "tcp")])
+def test_a_kernel_is_talked_to_by_sockets_of_its_own(clone, monkeypatch, longest, talks):
+    monkeypatch.setattr(execution, "LONGEST", longest)
+    code = "from ipykernel.connect import get_connection_info\nprint(get_connection_info())"
+    cells = [v4.new_code_cell("# parameters", metadata={"tags": ["parameters"]})]
+    nb = v4.new_notebook(cells=[*cells, v4.new_code_cell(code)])
+    done, _ = execution.execute(nb, "talks", clone, cwd=clone)
+    assert f'"transport": "{talks}"' in done.cells[-1].outputs[0].text
+
+
 def test_a_failing_chapter(clone, capsys):
     failing = clone / "chapters" / "01_first.ipynb"
     change(failing, lambda nb: nb.cells.append(v4.new_code_cell("y = 0\n1 / y")))

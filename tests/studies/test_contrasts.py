@@ -330,6 +330,12 @@ def test_each_claim_is_judged_by_a_table_of_its_own(tmp_path):
     assert means == pytest.approx(expected)
 
 
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    said = r"there is no .*photographs_heads.csv; data/README.md says how it is measured"
+    with pytest.raises(ValueError, match=said):
+        measured.evidence("photographs", "heads", tmp_path)
+
+
 def test_targets_have_their_titles(tmp_path):
     rows = made(lambda *_: 1, sizes={"gtsrb": (100,), "digits": (100,)})
     write(tmp_path, "heads", rows)
