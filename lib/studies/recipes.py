@@ -40,9 +40,9 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
     Returns a row for each recipe: constraint (as a text), source_seed, recipe, epochs, images of
     the validation part, and validation_accuracy and train_accuracy of the last pass, 0 to 1.
     """
-    shown = {"learned": images["learned"], "validation": images["validation"]}
+    shown = {"train": images["learned"], "test": images["validation"], "device": "cpu"}
     calls = [{**shown, **RECIPE, "epochs": EPOCHS, **change} for change in changes.values()]
-    records = each(_record, calls, label="recipes")
+    made = each(pretrained.source, calls, label="recipes")
     return pd.DataFrame(
         {
             "constraint": NATURAL.text,
@@ -53,13 +53,8 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
             "validation_accuracy": record["test_accuracy"],
             "train_accuracy": record["train_accuracy"],
         }
-        for recipe, record in zip(changes, records, strict=True)
+        for recipe, (_, record) in zip(changes, made, strict=True)
     )
-
-
-def _record(learned, validation, **how):
-    """Train a source, and return what is recorded of it."""
-    return pretrained.source(learned, validation, device="cpu", **how)[1]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
