@@ -73,19 +73,20 @@ def operations(source, unfrozen_blocks, size=32):
     return counts
 
 
-def together(heads, features, y, epochs):
+def together(heads, below, y, epochs):
     """Train the heads side by side; return the mean training accuracy of their last epoch."""
     tails, recipe = [nn.Sequential(head) for head in heads], Recipe(epochs, **SETTINGS)
-    tuned = fit_heads(tails, Lessons(features, y, recipe, range(len(heads))))
+    members = torch.arange(len(below), device=below.device).expand_as(y)
+    tuned = fit_heads(tails, Lessons(below, members, y, recipe, range(len(heads))))
     return statistics.fmean(share for _, share in tuned)
 
 
-def one_by_one(heads, features, y, epochs):
+def one_by_one(heads, below, y, epochs):
     """Train the heads one after another; return the same."""
     settings = {"epochs": epochs, "schedule": thirds, **SETTINGS}
     return statistics.fmean(
-        descend(copy.deepcopy(head), *given, seed=seed, **settings)[-1]["accuracy"]
-        for seed, (head, *given) in enumerate(zip(heads, features, y, strict=True))
+        descend(copy.deepcopy(head), below, labels, seed=seed, **settings)[-1]["accuracy"]
+        for seed, (head, labels) in enumerate(zip(heads, y, strict=True))
     )
 
 
@@ -144,11 +145,10 @@ def many_heads(source, target, n, epochs, count, rounds):
     """Measure heads on subsets of one target, trained together and one after another."""
     train = subset(target[0], n, seed=0)
     _, (below,) = freeze_below(source, 0, [train])
-    features = below.expand(count, *below.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         heads = [nn.Linear(below.shape[1], 10).to(below.device) for _ in range(count)]
-    call = heads, features, train.y.to(below.device).expand(count, -1), epochs
+    call = heads, below, train.y.to(below.device).expand(count, -1), epochs
     together(*call[:3], 1)  # which warms up
     functions = {"lib": lambda: together(*call), "peer": lambda: one_by_one(*call)}
     seconds, results = race(functions, rounds)

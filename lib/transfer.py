@@ -93,8 +93,9 @@ def transfers(
         steps = steps_per_epoch(size, how.batch_size)
         tails = tune(
             above,
-            below(members),
-            train.y[members].to(below_test.device),
+            below,
+            _places(members, used, views),
+            train.y[members],
             len(train.classes),
             how,
             seeds=[seed for _, seed in models],
@@ -127,24 +128,25 @@ def _as_list(value):
 def _run_trunk(network, unfrozen_blocks, target, used, augment, views):
     """Run the frozen trunk over the test images, and over the views of the images used.
 
-    Returns the tail above the trunk, the trunk's outputs for the test images, and what gives, for
-    the positions of subsets (S, N), S times the trunk's outputs (views · N, …); or, where views
-    is 0, S times the positions themselves.
+    Returns the tail above the trunk, the trunk's outputs for the test images, and those for the
+    views (views · M, …) or, where views is 0, the positions of all training images.
     """
     train, test = target
     if not views:
         above, (below_test,) = freeze_below(network, unfrozen_blocks, [test])
-        return above, below_test, iter
+        return above, below_test, torch.arange(len(train), device=below_test.device)
     plain = (train.x[part] for part in used.split(BATCH))
     shown = plain if augment == "none" else all_views(train.x, used, views, policy=augment)
-    above, (below_test, kept) = freeze_below(network, unfrozen_blocks, [test, shown])
-    first = len(used) * torch.arange(views)[:, None]  # of each view
-
-    def below(members):
-        places = torch.searchsorted(used, members)[:, None] + first  # (S, V, N)
-        return (kept[one] for one in places.flatten(1))
-
+    above, (below_test, below) = freeze_below(network, unfrozen_blocks, [test, shown])
     return above, below_test, below
+
+
+def _places(members, used, views):
+    """Tell where in the trunk's outputs the images of subsets (S, N) lie, (S, views · N)."""
+    if not views:
+        return members
+    first = len(used) * torch.arange(views)[:, None]  # of each view
+    return (torch.searchsorted(used, members)[:, None] + first).flatten(1)
 
 
 def _score(accuracies, below_test, y, which, epoch, tail):

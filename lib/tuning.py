@@ -36,15 +36,17 @@ class Recipe:
 class Lessons:
     """What each of S tails is trained on, and how.
 
-    below: the trunk's outputs, S times (views · N, …), taken one by one where they can be. y: int64
-    (S, N). seeds: S numbers, of the new heads and the batches. rates: S first learning rates, or
-    none for the recipe's. views: how many of each image there are in `below`, all images in each;
-    every epoch shows the next. prepare: as in `lib.training.descend`, makes the trunk's outputs of
-    what `below` gives; or None. evaluate: is called with a tail's number, 0 to S − 1, the number of
-    epochs done and the tail, after the epochs of evaluate_at, to look and not to touch.
+    below: the trunk's outputs (M, …), which the tails share. members: int64 (S, views · N),
+    positions there of what each tail is shown. y: int64 (S, N). seeds: S numbers, of the new heads
+    and the batches. rates: S first learning rates, or none for the recipe's. views: how many of
+    each image there are in `members`, all images in each; every epoch shows the next. prepare: as
+    in `lib.training.descend`, makes the trunk's outputs of what `below` holds; or None. evaluate:
+    is called with a tail's number, 0 to S − 1, the number of epochs done and the tail, after the
+    epochs of evaluate_at, to look and not to touch.
     """
 
-    below: Iterable[Tensor]
+    below: Tensor
+    members: Tensor
     y: Tensor
     recipe: Recipe
     seeds: Sequence[int]
@@ -105,21 +107,22 @@ def fresh_views(
 
 def tune(
     above: nn.Sequential,
-    below: Iterable[Tensor],
+    below: Tensor,
+    members: Tensor,
     y: Tensor,
     classes: int,
     recipe: Recipe,
     **how,
 ) -> Iterable[tuple[nn.Sequential, float]]:
-    """Train copies of a tail with new heads, each on features and labels of its own.
+    """Train copies of a tail with new heads, each on images and labels of its own.
 
-    above: the tail, left unchanged. classes: of the new heads. The rest: as in `Lessons`; heads
-    alone are trained all at once, by `fit_heads`.
+    above: the tail, left unchanged. below: its device is used. classes: of the new heads. The rest:
+    as in `Lessons`; heads alone are trained all at once, by `fit_heads`.
 
     Returns (tail in eval mode, training accuracy of the last epoch), S times. Raises ValueError as
     `lib.training.descend` does.
     """
-    lessons = Lessons(below, y, recipe, **how)
+    lessons = Lessons(below, members.to(below.device), y.to(below.device), recipe, **how)
     tails = [_new_tail(above, classes, seed) for seed in lessons.seeds]
     alone = len(above) == 1 and lessons.prepare is None
     return fit_heads(tails, lessons) if alone else fit_tails(tails, lessons)
@@ -129,8 +132,8 @@ def fit_tails(
     tails: Sequence[nn.Sequential], lessons: Lessons
 ) -> Iterator[tuple[nn.Sequential, float]]:
     """Train S tails in place, one after another, and yield what `tune` returns."""
-    each = zip(tails, lessons.below, lessons.y, lessons.seeds, lessons.recipes(), strict=True)
-    for which, (tail, inputs, labels, seed, recipe) in enumerate(each):
+    each = zip(tails, lessons.members, lessons.y, lessons.seeds, lessons.recipes(), strict=True)
+    for which, (tail, members, labels, seed, recipe) in enumerate(each):
 
         def watch(row, which=which, tail=tail):
             if lessons.evaluate and row["epoch"] in lessons.evaluate_at:
@@ -138,7 +141,7 @@ def fit_tails(
 
         history = descend(
             tail,
-            inputs,
+            lessons.below[members],
             labels,
             seed=seed,
             schedule=thirds,
@@ -161,15 +164,13 @@ def fit_heads(
     is a handful of operations. The heads do not mix: each sees the mean loss over its own batch.
 
     tails: S of one nn.Linear, left unchanged; what is returned are copies. Of the lessons, `below`
-    are features (views · N, d) and `prepare` has no part.
+    are features (M, d) and `prepare` has no part.
     """
-    features, y, recipe = torch.stack(list(lessons.below)), lessons.y, lessons.recipe
+    features, y, recipe = lessons.below, lessons.y, lessons.recipe
     joined = torch.stack([torch.cat([t[-1].weight, t[-1].bias[:, None]], dim=1) for t in tails])
     weight, bias = joined[:, :, :-1], joined[:, :, -1:]
     gradient, velocity = torch.zeros_like(joined), torch.zeros_like(joined)
     count, size = y.shape
-    rows = features.flatten(0, 1)
-    first = features.shape[1] * torch.arange(count, device=y.device)[:, None]  # of each head
     generators = [torch.Generator().manual_seed(seed) for seed in lessons.seeds]
     first_rates = [one.lr for one in lessons.recipes()]
     scale = features.new_tensor(first_rates)[:, None, None]
@@ -178,8 +179,8 @@ def fit_heads(
         correct = torch.zeros(count, device=y.device)
         orders = [torch.randperm(size, generator=generator) for generator in generators]
         for batch in torch.stack(orders).to(y.device).tensor_split(steps, dim=1):
-            shown = batch + epoch % lessons.views * size + first
-            h = rows.index_select(0, shown.flatten()).view(*batch.shape, -1)  # (S, B, d)
+            shown = lessons.members.gather(1, batch + epoch % lessons.views * size)
+            h = features.index_select(0, shown.flatten()).view(*batch.shape, -1)  # (S, B, d)
             labels = y.gather(1, batch)[:, None]
             # Classes before images: several times as fast as the other way round.
             logits = torch.baddbmm(bias, weight, h.mT)  # (S, C, B)

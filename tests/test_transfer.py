@@ -212,6 +212,15 @@ def test_sizes_come_one_by_one_and_the_trunk_runs_once(
     )
 
 
+def test_features_are_held_once_for_all_subsets_and_rates(natural, digits, monkeypatch):
+    held, usual = [], transfer_module.tune
+    monkeypatch.setattr(
+        transfer_module, "tune", lambda *given, **how: held.append(given[1]) or usual(*given, **how)
+    )
+    transfer(natural, digits, n=[40, 20], seeds=[0, 3], rates=[0.1, 0.3, 1], epochs=1)
+    assert held[0] is held[1] and len(held[0]) <= 80
+
+
 def slow_curve(source, train, test, at, **settings):
     """Fine-tune in the plain loop, anew for each epoch of the curve, and stop there."""
     return [slowly(source, train, test, stop=epoch, **settings)[1] for epoch in at]

@@ -26,6 +26,12 @@ def problem():
         return [nn.Sequential(nn.Linear(8, 4)) for _ in range(3)], features, y
 
 
+def lessons(features, y, recipe, seeds, **how):
+    """Lessons in which each tail has features of its own, (S, views · N, d)."""
+    members = torch.arange(features[..., 0].numel()).view(features.shape[:2])
+    return Lessons(features.flatten(0, 1), members, y, recipe, seeds, **how)
+
+
 def trained_alone(tail, features, y, seed):
     """What the plain loop makes of a copy of a tail, and its accuracy in the last epoch."""
     alone = copy.deepcopy(tail)
@@ -35,7 +41,7 @@ def trained_alone(tail, features, y, seed):
 
 def test_each_head_is_the_one_the_plain_loop_trains(problem):
     tails, features, y = problem
-    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
+    together = fit_heads(tails, lessons(features, y, RECIPE, SEEDS))
     for i, (((head,), fitted), seed) in enumerate(zip(together, SEEDS, strict=True)):
         alone, expected = trained_alone(tails[i], features[i], y[i], seed)
         torch.testing.assert_close(head.weight, alone.weight, rtol=1e-4, atol=1e-6)
@@ -46,7 +52,7 @@ def test_each_head_is_the_one_the_plain_loop_trains(problem):
 def test_steps_written_out_are_those_of_autograd_and_the_optimiser(problem):
     tails, features, y = problem
     tails, features = [tail.double() for tail in tails], features.double()
-    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
+    together = fit_heads(tails, lessons(features, y, RECIPE, SEEDS))
     for i, (((head,), _), seed) in enumerate(zip(together, SEEDS, strict=True)):
         alone, _ = trained_alone(tails[i], features[i], y[i], seed)
         torch.testing.assert_close(head.weight, alone.weight, rtol=1e-11, atol=1e-13)
@@ -56,23 +62,23 @@ def test_steps_written_out_are_those_of_autograd_and_the_optimiser(problem):
 def test_the_heads_handed_in_stay_as_they_were(problem):
     tails, features, y = problem
     before = [tail[0].weight.clone() for tail in tails]
-    fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
+    fit_heads(tails, lessons(features, y, RECIPE, SEEDS))
     assert all(torch.equal(tail[0].weight, old) for tail, old in zip(tails, before, strict=True))
 
 
 def test_a_head_does_not_depend_on_its_neighbours(problem):
     tails, features, y = problem
-    together = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
+    together = fit_heads(tails, lessons(features, y, RECIPE, SEEDS))
     other = features.clone()
     other[1:] = other[1:].flip(1)
-    changed = fit_heads(tails, Lessons(other, y, RECIPE, SEEDS))
+    changed = fit_heads(tails, lessons(other, y, RECIPE, SEEDS))
     torch.testing.assert_close(changed[0][0][0].weight, together[0][0][0].weight)
     assert not torch.allclose(changed[1][0][0].weight, together[1][0][0].weight)
 
 
 def test_without_a_step_each_head_is_a_copy_of_its_own(problem):
     tails, features, y = problem
-    together = fit_heads(tails, Lessons(features, y, replace(RECIPE, epochs=1, lr=0), SEEDS))
+    together = fit_heads(tails, lessons(features, y, replace(RECIPE, epochs=1, lr=0), SEEDS))
     for ((head,), _), (old,) in zip(together, tails, strict=True):
         assert torch.equal(head.weight, old.weight) and torch.equal(head.bias, old.bias)
     together[0][0][0].weight.data.zero_()
@@ -88,7 +94,7 @@ def test_a_look_after_some_epochs_sees_the_tails_as_they_then_are(problem, monke
         seen[which, epoch] = tail[-1].weight.detach().clone()
 
     def fitted(recipe=RECIPE, **watched):
-        return list(fit(copy.deepcopy(tails), Lessons(features, y, recipe, SEEDS, **watched)))
+        return list(fit(copy.deepcopy(tails), lessons(features, y, recipe, SEEDS, **watched)))
 
     watched = fitted(evaluate=evaluate, evaluate_at=[2, 5])
     alone = fitted()
@@ -106,9 +112,9 @@ def test_a_look_after_some_epochs_sees_the_tails_as_they_then_are(problem, monke
 def test_views_are_shown_in_turn(problem):
     tails, features, y = problem
     views = torch.cat([features, features.flip(1), features.flip(2)], dim=1)
-    together = fit_heads(tails, Lessons(views, y, RECIPE, SEEDS, views=3))
-    one_by_one = fit_tails(copy.deepcopy(tails), Lessons(views, y, RECIPE, SEEDS, views=3))
-    first_alone = fit_heads(tails, Lessons(features, y, RECIPE, SEEDS))
+    together = fit_heads(tails, lessons(views, y, RECIPE, SEEDS, views=3))
+    one_by_one = fit_tails(copy.deepcopy(tails), lessons(views, y, RECIPE, SEEDS, views=3))
+    first_alone = fit_heads(tails, lessons(features, y, RECIPE, SEEDS))
     for found, expected, other in zip(together, one_by_one, first_alone, strict=True):
         torch.testing.assert_close(found[0][0].weight, expected[0][0].weight, rtol=1e-4, atol=1e-6)
         assert found[1] == pytest.approx(expected[1], abs=1e-6)
@@ -118,10 +124,10 @@ def test_views_are_shown_in_turn(problem):
 def test_new_heads_are_pytorchs_own_and_the_tail_stays(natural):
     _, above = split(natural, 0)
     y = torch.arange(12).view(2, 6) % 3
-    features = torch.rand(2, 6, natural.head.in_features)
+    features, members = torch.rand(12, natural.head.in_features), torch.arange(12).view(2, 6)
     before = natural.head.weight.clone()
     recipe = Recipe(epochs=1, lr=0, batch_size=6)
-    tails = tune(above, features, y, 3, recipe, seeds=[3, 8])
+    tails = tune(above, features, members, y, 3, recipe, seeds=[3, 8])
     for seed, (tail, _) in zip((3, 8), tails, strict=True):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -146,9 +152,9 @@ def test_what_is_frozen_runs_over_images_and_over_batches_alike(natural):
 @pytest.mark.parametrize("fit", [fit_heads, fit_tails])
 def test_what_diverges_is_refused_with_its_rate(problem, fit):
     tails, features, y = problem
-    lessons = Lessons(features, y, replace(RECIPE, lr=1e20), SEEDS)
+    diverging = lessons(features, y, replace(RECIPE, lr=1e20), SEEDS)
     with pytest.raises(NotFinite, match=r"(not finite|is nan in epoch \d); lower lr, now 1e\+20"):
-        list(fit(tails, lessons))
+        list(fit(tails, diverging))
 
 
 @pytest.mark.parametrize("fit", [fit_heads, fit_tails])
@@ -156,22 +162,22 @@ def test_of_several_rates_that_which_diverges_is_named(problem, fit):
     tails, features, y = problem
     rates = [0.1, 1e20, *[0.1] * (len(SEEDS) - 2)]
     with pytest.raises(NotFinite, match=r"lower lr, now 1e\+20"):
-        list(fit(tails, Lessons(features, y, RECIPE, SEEDS, rates=rates)))
+        list(fit(tails, lessons(features, y, RECIPE, SEEDS, rates=rates)))
     with pytest.raises(ValueError, match="argument 2 is"):
-        list(fit(tails, Lessons(features, y, RECIPE, SEEDS, rates=[0.1])))
+        list(fit(tails, lessons(features, y, RECIPE, SEEDS, rates=[0.1])))
 
 
 @pytest.mark.parametrize("fit", [fit_heads, fit_tails])
 def test_batches_are_equal_and_of_two_at_least(problem, fit):
     tails, features, y = problem
     recipe = replace(RECIPE, batch_size=2)
-    (tail, _), *_ = fit(copy.deepcopy(tails), Lessons(features[:, :3], y[:, :3], recipe, SEEDS))
+    (tail, _), *_ = fit(copy.deepcopy(tails), lessons(features[:, :3], y[:, :3], recipe, SEEDS))
     # Three images are one step, on all of them: as with any larger batch.
-    one_step = Lessons(features[:, :3], y[:, :3], replace(RECIPE, batch_size=3), SEEDS)
+    one_step = lessons(features[:, :3], y[:, :3], replace(RECIPE, batch_size=3), SEEDS)
     (expected, _), *_ = fit(copy.deepcopy(tails), one_step)
     torch.testing.assert_close(tail[0].weight, expected[0].weight)
     with pytest.raises(ValueError, match="40 images, batch_size 1; training needs at least 2 of"):
-        list(fit(tails, Lessons(features, y, replace(RECIPE, batch_size=1), SEEDS)))
+        list(fit(tails, lessons(features, y, replace(RECIPE, batch_size=1), SEEDS)))
 
 
 @pytest.mark.parametrize("place", ["blocks.1.conv1.weight", "blocks.0.1.running_var", "head.bias"])

@@ -103,10 +103,11 @@ def measure(
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
     seeds, rows = [part.number for part in parts], []
     for size in n or sizes(images, parts):
-        members = [part.train[choose(images[part.train], size, part.number)] for part in parts]
-        y = images.y[torch.stack(members)].to(below.device)
-        inputs = (below[chosen] for chosen in members)
-        tails = tune(above, inputs, y, len(images.classes), how, seeds=seeds)
+        members = torch.stack(
+            [part.train[choose(images[part.train], size, part.number)] for part in parts]
+        )
+        y, classes = images.y[members], len(images.classes)
+        tails = tune(above, below, members, y, classes, how, seeds=seeds)
         for part, (tail, _) in zip(parts, tails, strict=True):
             answers = outputs(tail, below[part.test].split(BATCH)).argmax(1).cpu()
             truth = images.y[part.test]

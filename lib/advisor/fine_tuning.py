@@ -35,19 +35,19 @@ def fine_tune(
     """
     how = Recipe(**recipe)
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
-    y, classes = images.y.to(below.device), len(images.classes)
+    classes, everyone = len(images.classes), torch.arange(len(images))
     told = {"evaluate": watch, "evaluate_at": range(1, how.epochs + 1)}
 
     def tail(members):
-        rows = iter([below[members]])
-        ((tuned, _),) = tune(above, rows, y[members][None], classes, how, seeds=[seed], **told)
+        y = images.y[members][None]
+        ((tuned, _),) = tune(above, below, members[None], y, classes, how, seeds=[seed], **told)
         return tuned
 
     probs = torch.full((len(images), classes), torch.nan)
     for train, test in parts(images.y, folds, seed):
-        found = outputs(tail(train.to(y.device)), below[test].split(BATCH))
+        found = outputs(tail(train), below[test].split(BATCH))
         probs[test] = found.softmax(1).cpu()
-    return join(source, unfrozen_blocks, tail(slice(None))), probs
+    return join(source, unfrozen_blocks, tail(everyone)), probs
 
 
 def parts(y: Tensor, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:

@@ -68,7 +68,11 @@ def over_slopes(pairs: pd.DataFrame, over: str) -> Effect:
 
     pairs: as of `gap`, with that column. Raises ValueError for a target that has but one place.
     """
-    lines = slopes(pairs, "gap", CELL, over=over)
+    return _over_lines(slopes(pairs, "gap", CELL, over=over), pairs, over)
+
+
+def _over_lines(lines, pairs, over):
+    """Return the effect of the slopes of gaps, one for each source seed of a target."""
     if missing := sorted(set(pairs["target"]) - set(lines["target"])):
         raise ValueError(f"{missing[0]} has one place along {over}; a slope needs two")
     return effect(lines, "slope")
@@ -77,7 +81,7 @@ def over_slopes(pairs: pd.DataFrame, over: str) -> Effect:
 def most_with_few(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
     """Return the slope of the difference by doubling of the images, in points a doubling."""
     pairs = gap(rows, "clean_accuracy", first, second)
-    return over_slopes(pairs.assign(doublings=np.log2(pairs["n_train"])), "doublings")
+    return _over_lines(by_doubling(pairs, "gap", CELL), pairs, "n_train")
 
 
 def faster(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:

@@ -96,8 +96,7 @@ def _fine_tune(source, target, members, y, seeds, unfrozen_blocks, recipe):
     # Only the chosen images go through the trunk, each once.
     used, places = members.unique(return_inverse=True)
     above, (below, below_test) = freeze_below(source, unfrozen_blocks, [train[used], test])
-    inputs = (below[chosen] for chosen in places)
-    tails = tune(above, inputs, y.to(below.device), len(train.classes), recipe, seeds=seeds)
+    tails = tune(above, below, places, y, len(train.classes), recipe, seeds=seeds)
     for chosen, (tail, _) in zip(places, tails, strict=True):
         yield tail, (below[chosen], below_test)
 

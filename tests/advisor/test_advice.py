@@ -78,7 +78,13 @@ def test_measure_is_the_plain_loop(network):
         chosen = choose(train, row.n_train, row.split)
         above, (below, held) = freeze_below(network, 0, [train[chosen], images[part.test]])
         ((tail, _),) = tune(
-            above, [below], train.y[chosen][None], 3, Recipe(epochs=5, lr=0.05), seeds=[row.split]
+            above,
+            below,
+            torch.arange(len(chosen))[None],
+            train.y[chosen][None],
+            3,
+            Recipe(epochs=5, lr=0.05),
+            seeds=[row.split],
         )
         right = outputs(tail, [held]).argmax(1) == images.y[part.test]
         one_image = 1.01 / len(part.test)  # whose two best classes rounding may exchange

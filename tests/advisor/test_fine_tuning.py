@@ -21,7 +21,8 @@ def test_the_network_is_the_frozen_trunk_with_the_tuned_tail(mine, unfrozen_bloc
         source, images, unfrozen_blocks=unfrozen_blocks, seed=7, **SETTINGS
     )
     above, (below,) = freeze_below(source, unfrozen_blocks, [images])
-    ((tail, _),) = tune(above, [below], images.y[None], 2, Recipe(**SETTINGS), seeds=[7])
+    everyone = torch.arange(len(images))[None]
+    ((tail, _),) = tune(above, below, everyone, images.y[None], 2, Recipe(**SETTINGS), seeds=[7])
     with torch.no_grad():
         expected = outputs(tail, [below])
         assert torch.allclose(network(images.x / 255), expected, atol=1e-5)
@@ -101,7 +102,10 @@ def test_networks_of_other_libraries_are_put_together_too(mine, tmp_path):
         source = models.build(arch, 5).eval()
         network, _ = fine_tuning.fine_tune(source, images, unfrozen_blocks=1, seed=7, **SETTINGS)
         above, (below,) = freeze_below(source, 1, [images])
-        ((tail, _),) = tune(above, [below], images.y[None], 2, Recipe(**SETTINGS), seeds=[7])
+        everyone = torch.arange(len(images))[None]
+        ((tail, _),) = tune(
+            above, below, everyone, images.y[None], 2, Recipe(**SETTINGS), seeds=[7]
+        )
         with torch.no_grad():
             assert torch.allclose(network(images.x / 255), outputs(tail, [below]), atol=1e-4)
         # Saving compares what the file computes.

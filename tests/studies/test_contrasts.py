@@ -117,7 +117,7 @@ def test_any_depth_is_the_slope_by_block():
 
 def test_a_slope_needs_two_places_on_every_target():
     rows = made(lambda *_: 1, sizes={"a": (100, 200), "b": (100,)})
-    with pytest.raises(ValueError, match="b has one place along doublings; a slope needs two"):
+    with pytest.raises(ValueError, match="b has one place along n_train; a slope needs two"):
         contrasts.most_with_few(rows, ROBUST)
 
 
