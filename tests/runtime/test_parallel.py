@@ -5,17 +5,15 @@ import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from programs import python
 from waiting import within
 
 from lib.runtime import parallel
 from lib.runtime.parallel import each
-
-TESTS = Path(__file__).resolve().parent
 
 
 def where(value, **_):
@@ -132,19 +130,12 @@ def started(folder, calls):
     """Start a process whose two workers sleep."""
     return psutil.Popen(
         python(
+            __file__,
             f"calls = [{{'folder': pathlib.Path({str(folder)!r})}}] * {calls}",
-            "parallel.each(sleeps, calls, label='x', workers=2)",
+            "t.each(t.sleeps, calls, label='x', workers=2)",
         ),
         stderr=subprocess.DEVNULL,
     )
-
-
-def python(*lines):
-    """Return the command that runs lines, for which this module is there."""
-    paths = f"sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}"
-    imports = "from lib.runtime import parallel; from test_parallel import sleeps"
-    first = (f"import multiprocessing, pathlib, sys; {paths}", imports)
-    return [sys.executable, "-c", "\n".join([*first, *lines])]
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
@@ -162,9 +153,11 @@ def test_workers_whose_parent_is_killed_before_they_can_ask_do_not_go_on(tmp_pat
     parent.kill()
     parent.wait()
     # One of which that is certain, and which takes as long to begin as they do.
+    call = f"{{'folder': pathlib.Path({str(tmp_path)!r})}}"
     alone = python(
-        "multiprocessing.current_process().name = 'LokyProcess-1'",
-        f"parallel._with_one_thread(-1, sleeps, {{'folder': pathlib.Path({str(tmp_path)!r})}})",
+        __file__,
+        "import multiprocessing; multiprocessing.current_process().name = 'LokyProcess-1'",
+        f"t.parallel._with_one_thread(-1, t.sleeps, {call})",
     )
     assert subprocess.run(alone, timeout=120).returncode == 1
     # Who has got a call begins it; who has none waits for one in vain, and computes nothing.

@@ -7,7 +7,6 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import time
 import types
 from pathlib import Path
@@ -18,6 +17,7 @@ from generated import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib import cpu_count
+from programs import python
 from waiting import within
 
 from lib.attacks import L2
@@ -27,18 +27,11 @@ from lib.runtime.keeping import Keeping
 from lib.runtime.parallel import each
 from lib.runtime.rows import Job, collect
 
-TESTS = Path(__file__).resolve().parent
-
 
 def started(folder, *lines):
     """Start a process that runs lines, for which this module is `t`, without workers of its own."""
-    code = [
-        f"import pathlib, sys; sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}",
-        f"import test_rows as t; folder = pathlib.Path({str(folder)!r})",
-        *lines,
-    ]
+    command = python(__file__, f"folder = pathlib.Path({str(folder)!r})", *lines)
     alone = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}
-    command = [sys.executable, "-c", "\n".join(code)]
     return subprocess.Popen(command, env=alone, stdout=subprocess.PIPE)
 
 
