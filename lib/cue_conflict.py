@@ -8,6 +8,9 @@ from torch import Tensor
 from lib import microcosm
 from lib.images import Images
 
+APART = 20_000
+"""Added to the seed of drawn conflicts, above those of all images that are learned or tested on."""
+
 
 @dataclass(frozen=True)
 class Conflicts:
@@ -34,18 +37,19 @@ def drawn(
 ) -> Conflicts:
     """Draw n conflicts of the microcosm: every pair of different classes equally often.
 
-    The arguments, and what is raised: as in `lib.microcosm.draw`. Each cue alone is the same image
-    without the grating, or without the shape.
+    The arguments, and what is raised: as in `lib.microcosm.draw`, but for the seed, which is not
+    that of images to learn from: a conflict would have the place and the colours of one of them.
+    Each cue alone is the same image without the grating, or without the shape.
     """
     shape, texture = _pairs(n, len(microcosm.CLASSES), seed)
-    cues = {"shape": shape, "texture": texture, "size": size}
+    cues = {"seed": APART + seed, "shape": shape, "texture": texture, "size": size}
     return Conflicts(
-        microcosm.draw(n, seed, amplitude=amplitude, **cues).x,
+        microcosm.draw(n, amplitude=amplitude, **cues).x,
         shape,
         texture,
         microcosm.CLASSES,
-        microcosm.draw(n, seed, amplitude=0, **cues).x,
-        microcosm.draw(n, seed, contrast=(0, 0), amplitude=amplitude, **cues).x,
+        microcosm.draw(n, amplitude=0, **cues).x,
+        microcosm.draw(n, contrast=(0, 0), amplitude=amplitude, **cues).x,
     )
 
 

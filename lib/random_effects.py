@@ -23,10 +23,10 @@ class Effect:
     """A mean over targets and seeds, and what it lets one expect.
 
     mean: of the table. se, df: its standard error and degrees of freedom, for targets and seeds as
-    draws. predicted_se, predicted_df: the same of the difference on one new target, measured with
-    as many seeds as here, NaN where there is but one. spread: variances {target, seed, rest}, in
-    squared units of the table, none below 0. positive: the number of seeds whose mean over the
-    targets is above 0. seeds, targets: how many there are.
+    draws. predicted_se, predicted_df: the same of the difference on one new target, as the networks
+    of these seeds show it on average, NaN where there is but one. spread: variances {target, seed,
+    rest}, in squared units of the table, none below 0. positive: the number of seeds whose mean
+    over the targets is above 0. seeds, targets: how many there are.
     """
 
     mean: float
@@ -42,14 +42,19 @@ class Effect:
     @property
     def p(self) -> float:
         """The two-sided p-value of a mean of 0."""
-        return float(2 * student.sf(abs(self.mean) / self.se, self.df)) if self.se else 0.0
+        if self.se == 0:  # all cells agree
+            return float(self.mean == 0)
+        return float(2 * student.sf(abs(self.mean) / self.se, self.df))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return (low, high) of the mean, for targets and seeds of this kind."""
         return _around(self.mean, self.se, self.df, level)
 
     def prediction(self, level: float = 0.95) -> tuple[float, float]:
-        """Return (low, high) between which the difference on a new target is expected."""
+        """Return (low, high) between which these networks' difference on a new target is expected.
+
+        Networks of other seeds differ by a luck of their own, which is not counted.
+        """
         return _around(self.mean, self.predicted_se, self.predicted_df, level)
 
 
@@ -67,13 +72,14 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
     Raises ValueError for fewer than two seeds, for a cell without rows, and for values that are not
     finite.
     """
-    table = rows.pivot_table(value, "target", seed, aggfunc=lambda cell: cell.mean(skipna=False))
+    cells = rows.groupby(["target", seed])[value]
+    table = cells.agg(lambda cell: cell.mean(skipna=False)).unstack()
     y = table.to_numpy(float)
     targets, seeds = y.shape
     if targets < 1 or seeds < 2:
         raise ValueError(f"{targets} targets and {seeds} seeds; allowed are one and two, and more")
     if not np.isfinite(y).all():
-        place = table.isna().stack().idxmax()
+        place = (~np.isfinite(table)).stack().idxmax()
         raise ValueError(f"no number for target {place[0]} and {seed} {place[1]}")
     mean, of_target, of_seed = y.mean(), y.mean(1), y.mean(0)
     positive = int((of_seed > 0).sum())

@@ -79,7 +79,7 @@ def summary(
     what was averaged, in the order in which the combinations first occur. Raises ValueError for a
     value that is not a number, and for a subset_seed that several seeds share.
     """
-    _check_numbers(rows, value, [*by, seed])
+    check_numbers(rows, value, [*by, seed])
     _check_subsets(rows, by, seed)
     if "subset_seed" in rows and rows[seed].nunique() == 1:
         seed = "subset_seed"
@@ -112,20 +112,18 @@ def paired(
 
     Returns the columns `by` and `compared`, and of the differences what `summary` does, in the
     order in which the combinations first occur. Raises ValueError where a row has no partner in the
-    reference, where there are several for the same draw, and as `summary` does.
+    reference, where there are several for the same draw, where a seed lacks a cell of `over` that
+    another has, and as `summary` does.
     """
     keys = [*by, *over, seed, *(["subset_seed"] if "subset_seed" in rows else [])]
-    _check_numbers(rows, value, [compared, *keys])
-    twice = rows.duplicated([compared, *keys])
-    if twice.any():
-        name = rows.loc[twice, compared].iloc[0]
-        raise ValueError(f"{name} has two rows for the same {', '.join(keys)}")
+    check_draws(rows, value, [compared, *keys])
     others, base = rows[rows[compared] != reference], rows[rows[compared] == reference]
     pairs = others.merge(base[[*keys, value]], on=keys, how="left", suffixes=("", "_reference"))
     pairs["difference"] = pairs[value] - pairs[f"{value}_reference"]
     alone = pairs.loc[pairs["difference"].isna(), [compared, *keys]]
     if len(alone):
         raise ValueError(f"no {reference} row to pair with {_cell(alone)}")
+    check_balance(pairs, [*by, compared], over, seed=seed)
     return summary(pairs, "difference", [*by, compared], seed=seed, limits=limits)
 
 
@@ -138,7 +136,7 @@ def slopes(rows: pd.DataFrame, value: str, by: Sequence[str], *, over: str) -> p
     the combinations first occur; what has fewer than two places is left out. Raises ValueError for
     a value that is not a number.
     """
-    _check_numbers(rows, value, [*by, over])
+    check_numbers(rows, value, [*by, over])
     places = _groups(rows, [*by, over])[value].mean().reset_index()
     fitted = [
         (*key, np.polyfit(line[over].astype(float), line[value], 1)[0])
@@ -196,13 +194,42 @@ def best(
     return pd.DataFrame(winners, columns=[*by, "best", "mean", "ties"])
 
 
-def _check_numbers(rows, value, keys):
+def check_numbers(rows: pd.DataFrame, value: str, keys: Sequence[str]) -> None:
     """Raise ValueError, naming the first cell, where a value is not a number."""
     empty = rows.loc[rows[value].isna(), keys]
     if len(empty):
         raise ValueError(
             f"{value} is not a number at {_cell(empty)}, one of {len(empty)} such rows; "
             "measure them again, or leave out such rows knowingly, by dropna"
+        )
+
+
+def check_draws(rows: pd.DataFrame, value: str, keys: Sequence[str]) -> None:
+    """Raise ValueError where a value is not a number, and where two rows have the same keys."""
+    check_numbers(rows, value, keys)
+    twice = rows.loc[rows.duplicated(keys), keys]
+    if len(twice):
+        raise ValueError(f"there are two rows for {_cell(twice)}; each draw has one")
+
+
+def check_balance(
+    rows: pd.DataFrame, by: Sequence[str], over: Sequence[str], *, seed: str = "source_seed"
+) -> None:
+    """Raise ValueError where a seed lacks a cell of the columns `over` that another seed has.
+
+    That is looked for in each combination of the columns `by`: a mean over other cells would be
+    another experiment, and its difference to the rest would count as luck of the seed.
+    """
+    if not over:
+        return
+    cells = [*by, *over]
+    seeds = _groups(rows, cells)[seed].nunique().reset_index(name="seeds")
+    of_all = _groups(rows, by)[seed].nunique().reset_index(name="of_all")
+    lacking = seeds.merge(of_all, on=list(by)).query("seeds < of_all")
+    if len(lacking):
+        raise ValueError(
+            f"{_cell(lacking[cells])} is there of {lacking['seeds'].iloc[0]} of "
+            f"{lacking['of_all'].iloc[0]} values of {seed}; measure it of all, or leave it out"
         )
 
 
@@ -227,4 +254,4 @@ def _cell(rows):
 
 def _groups(rows, by):
     """Group rows by columns, in the order in which their combinations first occur."""
-    return rows.groupby(list(by), sort=False, observed=True)
+    return rows.groupby(list(by), sort=False, observed=True, dropna=False)

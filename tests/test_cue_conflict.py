@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lib import datasets, microcosm
-from lib.cue_conflict import drawn, phase_against_amplitude
+from lib.cue_conflict import APART, drawn, phase_against_amplitude
 from lib.images import Images
 
 
@@ -18,14 +18,24 @@ def test_drawn_conflicts_are_balanced():
 def test_drawn_conflicts_are_those_of_the_generator():
     found = drawn(40, 3, amplitude=0.1)
     cues = {"shape": found.shape, "texture": found.texture}
-    assert torch.equal(found.x, microcosm.draw(40, 3, amplitude=0.1, **cues).x)
+    assert torch.equal(found.x, microcosm.draw(40, APART + 3, amplitude=0.1, **cues).x)
     # Each cue alone: what the other class is makes no difference.
     cues["texture"] = (found.texture + 3) % 10
-    assert torch.equal(found.shape_alone, microcosm.draw(40, 3, amplitude=0, **cues).x)
+    assert torch.equal(found.shape_alone, microcosm.draw(40, APART + 3, amplitude=0, **cues).x)
     cues = {"shape": (found.shape + 3) % 10, "texture": found.texture}
-    alone = microcosm.draw(40, 3, contrast=(0, 0), amplitude=0.1, **cues).x
+    alone = microcosm.draw(40, APART + 3, contrast=(0, 0), amplitude=0.1, **cues).x
     assert torch.equal(found.texture_alone, alone)
     assert not torch.equal(found.x, drawn(40, 4, amplitude=0.1).x)
+
+
+def test_conflicts_are_of_other_places_and_colours_than_images_learned_from():
+    found = drawn(40, 0)
+    same = microcosm.draw(40, 0, shape=found.shape, texture=found.texture)
+    for split in ("train", "test"):
+        images = datasets.load("microcosm", split, n=40)
+        apart = (found.x.float() - images.x.float()).abs().mean()
+        twins = (same.x.float() - images.x.float()).abs().mean()
+        assert apart > 35 and (split == "test" or twins < 25)  # over seeds 47 ± 2, and 17 ± 1
 
 
 @pytest.fixture(scope="module")

@@ -84,3 +84,16 @@ def test_what_cannot_be_estimated_is_refused(y, words):
 def test_a_missing_cell_is_refused():
     with pytest.raises(ValueError, match="no number for target target 1"):
         effect(tidy(np.ones((2, 2))).iloc[:-1], "gain")
+
+    nothing = np.ones((3, 4))
+    nothing[:, 2] = np.nan
+    with pytest.raises(ValueError, match="no number for target target 0 and source_seed 2"):
+        effect(tidy(nothing), "gain")
+    nothing[:, 2], nothing[1, 3] = 1, np.inf
+    with pytest.raises(ValueError, match="no number for target target 1 and source_seed 3"):
+        effect(tidy(nothing), "gain")
+
+
+def test_where_all_cells_agree_only_zero_is_not_rejected():
+    assert effect(tidy(np.zeros((2, 3))), "gain").p == 1
+    assert effect(tidy(np.ones((2, 3))), "gain").p == 0

@@ -189,8 +189,22 @@ def test_differences_over_sizes_are_one_of_each_seed():
     gaps = means[ROBUST] - means[NATURAL]
     assert line["seeds"] == 4 and sorted(line["of_seeds"]) == pytest.approx(sorted(gaps))
     assert (line["mean"], line["low"], line["high"]) == pytest.approx(interval(gaps))
-    with pytest.raises(ValueError, match="two rows for the same source_seed, subset_seed"):
+    with pytest.raises(ValueError, match=r"two rows for constraint .*, subset_seed \d;"):
         paired(rows.assign(subset_seed=rows["source_seed"]), "clean_accuracy", [])
+
+
+def test_a_seed_that_lacks_a_size_is_named():
+    rows = frame()
+    gone = (rows["source_seed"] == 1) & (rows["n_train"] == 20)
+    with pytest.raises(ValueError, match="n_train 20 is there of 3 of 4 values of source_seed"):
+        paired(rows[~gone], "clean_accuracy", [], over=["n_train"])
+    each = paired(rows[~gone], "clean_accuracy", ["n_train"])
+    assert dict(zip(each["n_train"], each["seeds"], strict=True)) == {20: 3, 40: 4}
+
+
+def test_what_has_no_name_is_a_group_too():
+    rows = pd.DataFrame({"filter": [None, None, "a", "a"], "source_seed": [0, 1, 0, 1], "v": 1.0})
+    assert len(summary(rows, "v", ["filter"])) == 2
 
 
 def test_every_seed_weighs_the_same():
@@ -239,7 +253,7 @@ def test_a_partner_too_many_is_named(constraint):
     rows = frame()
     twice = pd.concat([rows, rows[rows["constraint"] == constraint].head(1)])
     with pytest.raises(
-        ValueError, match=f"{constraint} has two rows for the same n_train, source_se"
+        ValueError, match=f"two rows for constraint {constraint}, n_train \\d+, source_se"
     ):
         paired(twice, "clean_accuracy", ["n_train"])
 
@@ -309,7 +323,7 @@ def test_without_a_column_of_subsets_there_is_one():
     for function, by in ((summary, ["n_train", "constraint"]), (paired, ["n_train"])):
         expected = function(rows, "clean_accuracy", by)
         pd.testing.assert_frame_equal(function(bare, "clean_accuracy", by), expected)
-    with pytest.raises(ValueError, match=r"two rows for the same n_train, source_seed$"):
+    with pytest.raises(ValueError, match=r"two rows for .*, n_train \d+, source_seed \d;"):
         paired(frame(subsets=2).drop(columns="subset_seed"), "clean_accuracy", ["n_train"])
 
 

@@ -1,5 +1,6 @@
 """Which source to start from, by repeated splits of one's own labelled images alone."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,8 +154,8 @@ def summary(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def leads(rows: pd.DataFrame, column: str = "constraint") -> tuple[Any, pd.DataFrame]:
     """Compare the best of several choices with each other one, split by split.
 
-    The intervals hold together with 95 %: each is one of 1 − 0.05/k for k comparisons. That also
-    allows for the best being chosen on the same numbers (Hsu, 1981).
+    The intervals hold together with 95 %: each is one of 1 − 0.05/k for the k pairs that there are
+    (Bonferroni), since any of the choices could have come out as the best.
 
     rows: as `measure` returns them, of one size, with the column that tells the choices apart.
 
@@ -171,7 +172,7 @@ def leads(rows: pd.DataFrame, column: str = "constraint") -> tuple[Any, pd.DataF
     means, images = wide.mean(), _tested(rows)
     best = min(means.index[np.isclose(means, means.max(), rtol=0, atol=1e-9)], key=_asked)
     others = [name for name in wide if name != best]
-    level = 1 - 0.05 / max(len(others), 1)
+    level = 1 - 0.05 / max(math.comb(len(wide.columns), 2), 1)
     ahead = [(name, *_apart(wide[best] - wide[name], images, level)) for name in others]
     frame = pd.DataFrame(ahead, columns=[column, "mean", "low", "high"])
     return best, frame.sort_values("mean", kind="stable").reset_index(drop=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect
-from lib.stats import by_doubling, interval, slopes
+from lib.stats import by_doubling, check_balance, check_draws, interval, slopes
 from lib.studies.claims import rules, rung
 from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 
@@ -41,10 +41,13 @@ def gap(
     rows: with the columns constraint, value (0 to 1), and those of DRAWN that tell draws apart. A
     draw that only one of the two has gives no row.
 
-    Returns those columns of DRAWN, and gap.
+    Returns those columns of DRAWN, and gap. Raises ValueError for a value that is not a number, and
+    for two rows of one source and draw.
     """
     keys = [column for column in DRAWN if column in rows]
-    sides = [rows[rows["constraint"] == one].set_index(keys)[value] for one in (first, second)]
+    asked = rows[rows["constraint"].isin([first, second])]
+    check_draws(asked, value, ["constraint", *keys])
+    sides = [asked[asked["constraint"] == one].set_index(keys)[value] for one in (first, second)]
     return (100 * (sides[0] - sides[1])).dropna().rename("gap").reset_index()
 
 
@@ -56,11 +59,13 @@ def better(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) 
 def over_sizes(pairs: pd.DataFrame, *by: str) -> pd.DataFrame:
     """Average gaps over the subsets, then over the sizes of a target, in each of further columns.
 
-    pairs: as of `gap`. Returns the columns target, source_seed, `by` and gap.
+    pairs: as of `gap`. Returns the columns target, source_seed, `by` and gap. Raises ValueError
+    where a seed lacks a size that another of its target has.
     """
     cells = [*CELL, *by]
-    means = pairs.groupby(list(dict.fromkeys([*cells, "n_train"])))["gap"].mean()
-    return means.groupby(cells).mean().reset_index()
+    means = pairs.groupby(list(dict.fromkeys([*cells, "n_train"])))["gap"].mean().reset_index()
+    check_balance(means, ["target", *by], [] if "n_train" in by else ["n_train"])
+    return means.groupby(cells)["gap"].mean().reset_index()
 
 
 def over_slopes(pairs: pd.DataFrame, over: str) -> Effect:
@@ -73,6 +78,7 @@ def over_slopes(pairs: pd.DataFrame, over: str) -> Effect:
 
 def _over_lines(lines, pairs, over):
     """Return the effect of the slopes of gaps, one for each source seed of a target."""
+    check_balance(pairs, ["target"], [over])
     if missing := sorted(set(pairs["target"]) - set(lines["target"])):
         raise ValueError(f"{missing[0]} has one place along {over}; a slope needs two")
     return effect(lines, "slope")

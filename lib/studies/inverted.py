@@ -36,14 +36,15 @@ def inversions(
 
     images, others, jury, search: as in `lib.studies.synthesis.invert`, whose starts they are.
 
-    Returns a row for each start and each of PARTS parts of the images: start, part, left and
-    covered as there, structure (structural similarity to the image less that to another image of
-    its part: 0 where nothing is found), and for each kind of judge the share that tells the class.
+    Returns a row for each start and each of PARTS parts of the images, fewer where one would be of
+    a single image: start, part, left and covered as there, structure (structural similarity to the
+    image less that to another image of its part: 0 where nothing is found), and for each kind of
+    judge the share that tells the class.
     Besides, told and told_in_noise: shares of the images themselves, and with the noise of the
     start on them, whose class the network tells.
     """
     device, x, y = next(model.parameters()).device, pixels(images.x), images.y
-    parts = torch.arange(len(x)).chunk(PARTS)
+    parts = torch.arange(len(x)).tensor_split(max(min(PARTS, len(x) // 2), 1))
     part_of = torch.cat([torch.full_like(part, i) for i, part in enumerate(parts)]).numpy()
     another = torch.cat([x[part].roll(1, 0) for part in parts])
     grain = features.noise(len(x), x.shape[-1], seed=0) - 0.5

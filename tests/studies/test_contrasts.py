@@ -115,6 +115,26 @@ def test_any_depth_is_the_slope_by_block():
     assert whole.mean == pytest.approx(contrasts.better(at(5), ROBUST).mean)
 
 
+def damaged():
+    """Tables with a row twice, one without a number, a seed without a size, by their errors."""
+    rows = made(lambda t, s, n, i: 3 + s)
+    one = (rows["target"] == "a") & (rows["source_seed"] == 1)
+    small = one & (rows["n_train"] == rows["n_train"].min())
+    nothing = rows.assign(clean_accuracy=rows["clean_accuracy"].mask(small))
+    return {
+        "there are two rows for constraint": pd.concat([rows, rows[one].head(1)]),
+        "is not a number": nothing,
+        "of 3 values of source_seed; measure it": rows[~small],
+    }
+
+
+@pytest.mark.parametrize("said", damaged())
+@pytest.mark.parametrize("contrast", [contrasts.better, contrasts.most_with_few])
+def test_a_table_with_holes_or_twins_is_refused(contrast, said):
+    with pytest.raises(ValueError, match=said):
+        contrast(damaged()[said], ROBUST)
+
+
 def test_a_slope_needs_two_places_on_every_target():
     rows = made(lambda *_: 1, sizes={"a": (100, 200), "b": (100,)})
     with pytest.raises(ValueError, match="b has one place along n_train; a slope needs two"):
