@@ -5,6 +5,8 @@ on are draws within it. Averaging over the subsets of each source seed first, an
 Student's t interval over the seeds' means, counts both: the spread of these means holds the
 luck of the subsets as well as that of the source. It needs the subsets of different source seeds
 to be different ones: what all seeds share would move all means together, and no spread would tell.
+Subsets that take in most of the images there are share most of them: then the interval counts
+little of the luck of the images, and is one for these.
 Of one network a source, as a checkpoint is, the subsets alone are draws: the
 interval is over them, and says nothing of the luck of training.
 """
@@ -20,6 +22,8 @@ from lib.constraint import NATURAL
 
 Limits = tuple[float, float]
 NONE = (-np.inf, np.inf)
+EQUAL = 1e-12
+"""Values no further apart are the same: what is left is rounding."""
 
 
 def interval(
@@ -29,16 +33,16 @@ def interval(
 
     values: 1-d. level: of confidence, 0 to 1. limits: what the mean cannot leave, as (0, 1) for a
     share near one of its ends; Student's interval, which does not know that, is cut there. With
-    fewer than two values low and high are NaN: one draw says nothing of the spread. Raises
-    ValueError where there are no values.
+    fewer than two values, and where all are the same, low and high are NaN: that tells nothing of
+    the spread. Raises ValueError where there are no values.
     """
     values = np.asarray(values, dtype=float)
     if values.size == 0:
         raise ValueError("no values to take a mean of")
     mean = values.mean()
-    if values.size == 1:
+    if np.ptp(values) < EQUAL:
         return mean, np.nan, np.nan
-    half = student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
+    half = _half_width(values, level)
     low, high = np.clip([mean - half, mean + half], *limits)
     return mean, low, high
 
@@ -53,12 +57,19 @@ def resampled(
     splits and the share q kept for testing.
 
     values: one for each split. test_share: q, between 0 and 1. level: as in `interval`. With fewer
-    than two values low and high are NaN. Raises ValueError where there are no values.
+    than two values low and high are NaN; where all are the same they are the mean. Raises
+    ValueError where there are no values.
     """
     values = np.asarray(values, dtype=float)
-    mean, low, _ = interval(values, level=level)
-    widened = (mean - low) * (1 + values.size * test_share / (1 - test_share)) ** 0.5
+    mean, *_ = interval(values, level=level)
+    widening = (1 + values.size * test_share / (1 - test_share)) ** 0.5
+    widened = widening * _half_width(values, level) if values.size > 1 else np.nan
     return mean, mean - widened, mean + widened
+
+
+def _half_width(values, level):
+    """Return half of the width of Student's t interval."""
+    return student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
 
 
 def summary(
@@ -100,7 +111,7 @@ def paired(
     compared: str = "constraint",
     reference: object = NATURAL,
     seed: str = "source_seed",
-    limits: Limits = NONE,
+    limits: Limits | None = None,
 ) -> pd.DataFrame:
     """Summarise the differences of all that is compared to a reference, pair by pair.
 
@@ -108,7 +119,8 @@ def paired(
     with the columns `compared`, `seed`, those of `by` and `over` and, where there are several
     subsets of a seed, subset_seed. over: columns whose cells share networks, as sizes do: they are
     one experiment, and their differences are averaged within each seed. reference: one of the
-    values of the column `compared`. limits: of the differences, as in `interval`.
+    values of the column `compared`. limits: of the differences, as in `interval`, or None: then
+    where all values lie from 0 to 1, as shares do, −1 and 1, and else none.
 
     Returns the columns `by` and `compared`, and of the differences what `summary` does, in the
     order in which the combinations first occur. Raises ValueError where a row has no partner in the
@@ -124,6 +136,8 @@ def paired(
     if len(alone):
         raise ValueError(f"no {reference} row to pair with {_cell(alone)}")
     check_balance(pairs, [*by, compared], over, seed=seed)
+    if limits is None:
+        limits = (-1, 1) if rows[value].between(0, 1).all() else NONE
     return summary(pairs, "difference", [*by, compared], seed=seed, limits=limits)
 
 

@@ -5,6 +5,7 @@ from scipy import stats as scipy_stats
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.stats import (
+    NONE,
     best,
     by_doubling,
     interval,
@@ -42,7 +43,9 @@ def test_interval_is_that_of_the_one_sample_t_test():
     assert mean == pytest.approx(values.mean())
     # By hand: of −1 and 1 the mean is 0 with a standard error of 1, and t(0.975, 1) = 12.7062.
     assert interval([-1, 1]) == pytest.approx((0, -12.7062, 12.7062), rel=1e-5)
-    assert interval([2, 2, 2]) == (2, 2, 2)
+    # What agrees tells nothing of the spread, up to rounding.
+    for same in ([2, 2, 2], [0.1 + 0.2, 0.3]):
+        assert interval(same) == pytest.approx((same[0], np.nan, np.nan), nan_ok=True)
 
 
 def test_interval_of_one_value_and_of_none():
@@ -364,8 +367,10 @@ def test_intervals_of_shares_and_of_ranks_stay_where_these_can_lie():
     assert ranked["mean"] == pytest.approx(5 / 6) and ranked["high"] == 1
     wide = rows.assign(bias=[0, 1, 1, 0, 0, 1, 0, 1, 0])
     call = {"by": [], "reference": "a"}
-    free = paired(wide, "bias", **call).set_index("constraint")
-    cut = paired(wide, "bias", **call, limits=(-1, 1)).set_index("constraint")
+    free = paired(wide, "bias", **call, limits=NONE).set_index("constraint")
+    cut = paired(wide, "bias", **call).set_index("constraint")
+    larger = paired(wide.assign(bias=2 * wide["bias"]), "bias", **call).set_index("constraint")
+    assert larger["high"].tolist() == pytest.approx((2 * free["high"]).tolist())
     assert (free["high"] > 1).all() and (cut["high"] == 1).all()
     assert cut["mean"].tolist() == free["mean"].tolist()
 

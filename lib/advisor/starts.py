@@ -172,13 +172,13 @@ def _of_ladder(asked, given, seed):
         return {name: shipped.load(c, seed)[0].to(device) for name, c in learned.items()}
     models = {}
     if asked:
-        train = datasets.load(given["source_data"], n=given["n_source"] or None)
+        train, test = datasets.learned(given["source_data"], given["n_source"])
     if controls := {UNTRAINED, FROM_SCRATCH} & asked:
         model = pretrained.untrained(train, seed=seed, device=device)
         models |= dict.fromkeys(controls, model)
     if trained := asked - {UNTRAINED, FROM_SCRATCH}:
-        test, under = datasets.load(given["source_data"], "test"), sorted(trained)
-        made = Ladder.of(given, train, test, under=under, seeds=[seed], controls=False)
+        how = {"under": sorted(trained), "seeds": [seed], "controls": False}
+        made = Ladder.of(given, train, test, **how)
         models |= {constraint: model for (constraint, _), model in made.networks.items()}
     return models
 

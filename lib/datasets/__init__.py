@@ -142,6 +142,22 @@ def _check(split, size):
         raise ValueError(f"size is {size}; allowed are 8 pixels and more")
 
 
+def learned(
+    name_or_path: str | Path, n_source: int = 0, *, size: int = 32
+) -> tuple[Images, Images]:
+    """Load what sources learn, and the test images of the same set.
+
+    n_source: how many images they learn, as evenly over the classes as they reach, or 0 for all.
+    The rest, and what is raised: as in `load`.
+    """
+    try:
+        train = load(name_or_path, n=n_source or None, size=size)
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(f"n_source{said[1:]}, or 0" if said.startswith("n is") else said) from None
+    return train, load(name_or_path, "test", size=size)
+
+
 def _from_files(found, y, classes, asked, depth, n, seed, size):
     """Load images that are files of their own: choose first, then decode."""
     if n is not None:

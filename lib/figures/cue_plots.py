@@ -15,21 +15,23 @@ from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines
 from lib.figures.names import one_line
 from lib.figures.plots import bands, legend_below, panels, whiskers
 
-# The colour of a decision for the shape, for the texture, and for neither.
-DECISIONS = {"shape": VERMILLION, "texture": BLUE, "neither": LIGHT}
+DECIDED = (VERMILLION, BLUE, LIGHT)
+"""The colour of a decision for the shape, for the texture, and for neither."""
 
 
-def conflict_grid(x, answers, classes: Sequence[str]) -> Figure:
+def conflict_grid(
+    x, answers, classes: Sequence[str], cues: tuple[str, str] = ("shape", "texture")
+) -> Figure:
     """Draw conflicts, shapes in rows and textures in columns, each framed by its decision.
 
     x: (K · K, 3, H, W) in [0, 1], the textures of the first shape first. answers: int (K · K,).
-    classes: the K names, whose indices are 0 to K − 1. Where shape and texture agree there is no
-    conflict; the frame then tells right from wrong.
+    classes: the K names, whose indices are 0 to K − 1. cues: what the two are called. Where they
+    agree there is no conflict; the frame then tells right from wrong.
     """
     count, (_, _, height, width), frame, gap = len(classes), x.shape, 2, 2
     shapes, textures = np.divmod(np.arange(count * count), count)
     for_shape, for_texture = np.asarray(answers) == shapes, np.asarray(answers) == textures
-    colours = np.array([to_rgb(colour) for colour in DECISIONS.values()])
+    colours = np.array([to_rgb(colour) for colour in DECIDED])
     framed = np.empty((len(x), 3, height + 2 * frame, width + 2 * frame))
     framed[:] = colours[np.where(for_shape, 0, np.where(for_texture, 1, 2)), :, None, None]
     framed[:, :, frame:-frame, frame:-frame] = x
@@ -37,12 +39,14 @@ def conflict_grid(x, answers, classes: Sequence[str]) -> Figure:
     ax.imshow(tile(framed, count, gap=gap), interpolation="nearest")
     centres, names = np.arange(count) + 0.5, [one_line(name, 14) for name in classes]
     ax.set_xticks((width + 2 * frame + gap) * centres, names)
+    if max(map(len, names)) > 9:  # or they would overlap
+        ax.tick_params("x", rotation=20)
     ax.set_yticks((height + 2 * frame + gap) * centres, names)
-    ax.set(xlabel="texture of", ylabel="shape of")
+    ax.set(xlabel=f"{cues[1]} of", ylabel=f"{cues[0]} of")
     ax.grid(False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    handles = [Patch(color=colour, label=name) for name, colour in DECISIONS.items()]
+    handles = [Patch(color=c, label=n) for c, n in zip(DECIDED, (*cues, "neither"), strict=True)]
     fig.legend(handles=handles, loc="outside upper center", ncols=3, title="decided for")
     return fig
 
@@ -77,16 +81,21 @@ def against_cutoff(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def against_bias(
-    rows: pd.DataFrame, ax: Axes, *, x: str = "shape_bias_of_all", y: str = "clean_accuracy"
+    rows: pd.DataFrame,
+    ax: Axes,
+    *,
+    x: str = "shape_bias_of_all",
+    y: str = "clean_accuracy",
+    cue: str = "shape",
 ) -> Axes:
-    """Draw one point a network: accuracy after transfer in % against its shape bias in %.
+    """Draw one point a network: accuracy after transfer in % against its bias in %.
 
-    rows: columns constraint, x and y (0 to 1).
+    rows: columns constraint, x and y (0 to 1). cue: that whose share the bias is.
     """
     for _, part, style in lines(rows):
         del style["linestyle"]
         ax.scatter(100 * part[x], 100 * part[y], s=30, edgecolor="white", lw=0.5, **style)
-    ax.set(xlabel="shape bias, %", ylabel="test accuracy, %", xlim=(-4, 104))
+    ax.set(xlabel=f"{cue} bias, %", ylabel="test accuracy, %", xlim=(-4, 104))
     return ax
 
 

@@ -125,10 +125,12 @@ def say_differences(
     found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
     are means of. what: what differs.
     """
-    items = "\n".join(f"- {item}" for item in _items(found, by, words, of, "points", {}))
+    found = found if of is None else where(found, constraint=of)
+    items = "\n".join(f"- {item}" for item in _items(found, by, words, None, "points", {}))
+    intervals = ", with 95 % intervals" * bool(found["low"].notna().any())
     say(
         f"{what}{'' if of is None else f', {of}'} over the natural source, in points, mean over "
-        f"the {over}, with 95 % intervals:\n\n{items or NOT_MEASURED}"
+        f"the {over}{intervals}:\n\n{items or NOT_MEASURED}"
     )
 
 
@@ -181,7 +183,7 @@ def sides(
         if not names:
             continue
         if word == NOTHING and len(names) > MANY:
-            names = [f"the other {len(names)}"]
+            names = [f"{'the other' if parts else 'all'} {len(names)}"]
         if link or word == NOTHING:
             parts.append(f"{word} {link or 'for'} {listing(names)}")
         else:

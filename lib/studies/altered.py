@@ -10,12 +10,12 @@ from lib.constraint import NATURAL, Constraint
 from lib.images import Images, scale
 from lib.runtime.rules import listed
 from lib.studies import cues
+from lib.studies.breakdowns import AS_IT_IS
 from lib.studies.linear_probe import probes
 from lib.studies.study import Study, is_control, sizes_held
 
 PIXELS, SOME = (8, 12, 16, 24, 32), (100, 400, 1600)
 """Resolutions at which targets are shown, and the training images of heads on controls there."""
-AS_IT_IS = "as it is"
 CHANGED: dict[str, Callable[[Tensor], Tensor]] = {
     AS_IT_IS: lambda x: x,
     "flattened": cues.without_texture,

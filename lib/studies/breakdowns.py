@@ -9,8 +9,10 @@ from lib.random_effects import Effect, effect
 from lib.stats import slopes, summary
 from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind, over_sizes, over_slopes
 
+AS_IT_IS = "as it is"
+"""The version of images that nothing is taken from."""
 CUT_AWAY = {
-    "as it is": "as they are",
+    AS_IT_IS: "as they are",
     "low-pass": "without high frequencies",
     "high-pass": "without low frequencies",
     "silhouettes": "of silhouettes",
@@ -135,16 +137,16 @@ def resolution_of_each(
     return {one: (resolution(both, one), resolution(both, first, one)) for one in kinds}
 
 
-def shifts(rows: pd.DataFrame, first: Constraint, usual: str) -> pd.DataFrame:
-    """Return by how much robust − natural is higher in each other version of a target.
+def shifts(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
+    """Return by how much robust − natural is higher in other versions of a target than as it is.
 
-    rows: of heads, with the column version. usual: the version that the others are compared with.
+    rows: of heads, with the column version.
 
     Returns a row for each target and version, mean over the sizes; else as `by_target`.
     """
     pairs = gap(rows, "clean_accuracy", first)
     means = pairs.groupby([*CELL, "version"], sort=False)["gap"].mean().unstack()
-    more = means.drop(columns=usual).sub(means[usual], axis=0).stack().rename("gap")
+    more = means.drop(columns=AS_IT_IS).sub(means[AS_IT_IS], axis=0).stack().rename("gap")
     return _of_points(more.reset_index(), "gap", ["target", "version"])
 
 

@@ -129,15 +129,17 @@ def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
     """Return ℓ2 − ℓ∞ in accuracy on the target at one accuracy of the sources, in points.
 
     What ℓ2 would reach at the accuracy that an ℓ∞ source has on its own task lies on a line through
-    the natural and the ℓ2 sources of its seed, on the same images of the target; beyond its ends it
-    stays as there. Mean over the sizes of a target, and over the ℓ∞ sources.
+    the natural and the ℓ2 sources of its seed, on the same images of the target; beyond its ends,
+    of which `off_the_line` tells, it stays as there. Sources of one accuracy are one place. Mean
+    over the sizes of a target, and over the ℓ∞ sources.
 
     rows: as for `better`, with the column source_accuracy, 0 to 1. first: one of the ℓ2 sources.
     """
     keys = [column for column in DRAWN if column in rows]
     kind = rows["constraint"].map(lambda constraint: constraint.name)
     columns = ["source_accuracy", "clean_accuracy"]
-    lines = rows[kind.isin([NATURAL.name, first.name])].sort_values(columns[0]).groupby(keys)
+    places = rows[kind.isin([NATURAL.name, first.name])].groupby([*keys, columns[0]])
+    lines = places[columns[1]].mean().reset_index().groupby(keys)
     rivals = rows[kind == LINF].groupby(keys)
     gaps = []
     for key, line in lines:
@@ -147,6 +149,20 @@ def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
             apart = 100 * (expected - rival[columns[1]]).mean()
             gaps.append({**dict(zip(keys, key, strict=True)), "gap": apart})
     return effect(over_sizes(pd.DataFrame(gaps)), "gap")
+
+
+def off_the_line(rows: pd.DataFrame, first: Constraint) -> tuple[int, int]:
+    """Count the seeds with an ℓ∞ source beyond the line of `which_constraint`, and all seeds.
+
+    rows, first: as there.
+    """
+    kind = rows["constraint"].map(lambda constraint: constraint.name)
+    line, rivals = (
+        rows[among].groupby("source_seed")["source_accuracy"].agg(["min", "max"])
+        for among in (kind.isin([NATURAL.name, first.name]), kind == LINF)
+    )
+    beyond = (rivals["min"] < line["min"]) | (rivals["max"] > line["max"])
+    return int(beyond.sum()), len(beyond)
 
 
 def shape(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:

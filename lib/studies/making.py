@@ -89,8 +89,7 @@ def _images(given):
     """
     source_data, size = given["source_data"], given.get("image_size", 32)
     name = "microcosm" if shipped.meant(source_data) else source_data
-    train = datasets.load(name, n=given.get("n_source") or None, size=size)
-    return train, datasets.load(name, "test", size=size)
+    return datasets.learned(name, given.get("n_source", 0), size=size)
 
 
 def _shipped(keys, device):

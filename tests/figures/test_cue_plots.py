@@ -6,7 +6,6 @@ from matplotlib.colors import to_hex, to_rgb
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, Constraint
 from lib.figures import cue_plots, looks
-from lib.figures.cue_plots import DECISIONS
 
 ROBUST = Constraint("l2", 0.5)
 
@@ -18,10 +17,9 @@ def test_each_conflict_is_framed_by_its_decision():
     (ax,) = fig.axes
     sheet = np.asarray(ax.images[0].get_array())
     tall, wide = 5 + 6, 7 + 6
-    expected = ["shape", "texture", "neither", "neither"]
-    for i, decision in enumerate(expected):
+    for i, decision in enumerate((0, 1, 2, 2)):  # shape, texture, neither
         top, left = (i // 2) * tall, (i % 2) * wide
-        assert sheet[top, left] == pytest.approx(to_rgb(DECISIONS[decision]))
+        assert sheet[top, left] == pytest.approx(to_rgb(cue_plots.DECIDED[decision]))
         inner = sheet[top + 2 : top + 7, left + 2 : left + 9]
         assert np.allclose(inner, x[i].permute(1, 2, 0), atol=1e-6)
         assert (sheet[top + 9 : top + 11, left] == 1).all()  # the gap is white
@@ -29,7 +27,12 @@ def test_each_conflict_is_framed_by_its_decision():
     # Labels stand at the middle of their images, but for the frame's half.
     assert ax.get_yticks().tolist() == [tall / 2, 3 * tall / 2]
     assert ax.get_xticks().tolist() == [wide / 2, 3 * wide / 2]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == list(DECISIONS)
+    for cues, of in (((), fig), (("phase", "amplitude"), None)):
+        of = of or cue_plots.conflict_grid(x, [0, 1, 2, 0], ("a", "b"), cues)
+        first, second = cues or ("shape", "texture")
+        legend = [text.get_text() for text in of.legends[0].get_texts()]
+        assert legend == [first, second, "neither"]
+        assert of.axes[0].get_ylabel() == f"{first} of"
 
 
 def test_conflicts_of_one_class_and_of_odd_names():

@@ -235,7 +235,9 @@ def test_on_which_side_of_zero_the_intervals_lie():
     told = ("rises", "falls", "no change can be told")
     assert sentences.sides(few, "target", told, link="on", of=UNTRAINED) == f"{told[2]} on faces"
     many = pd.DataFrame({"target": range(9), "low": -1.0, "high": 1.0})
-    assert sentences.sides(many, "target", link="on") == f"{NOTHING} on the other 9"
+    assert sentences.sides(many, "target", link="on") == f"{NOTHING} on all 9"
+    many.loc[9] = 9, 0.5, 1.0
+    assert sentences.sides(many, "target", link="on") == f"ahead on 9; {NOTHING} on the other 9"
     both = few.assign(low=0.1, high=0.2, target=["a_b", "c", "d"])
     assert sentences.sides(both, "target") == r"a\_b, c and d are ahead"
     for say in (sentences.sides, sentences.series):

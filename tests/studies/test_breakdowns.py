@@ -139,7 +139,7 @@ def test_a_head_is_held_against_training_all_from_random_weights():
 def test_shifts_are_what_a_version_adds_to_the_difference():
     usual = made(lambda t, s, n, i: 1 + s).assign(version="as it is")
     flat = made(lambda t, s, n, i: {"a": 4, "b": 6}[t] + 2 * s).assign(version="flat")
-    found = breakdowns.shifts(pd.concat([flat, usual]), ROBUST, "as it is").set_index("target")
+    found = breakdowns.shifts(pd.concat([flat, usual]), ROBUST).set_index("target")
     assert set(found["version"]) == {"flat"}  # and the seeds add 0, 1, 2
     assert (100 * found["mean"]).to_dict() == pytest.approx({"a": 4 - 1 + 1, "b": 6 - 1 + 1})
     for target, centre in (("a", 4), ("b", 6)):
