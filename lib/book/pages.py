@@ -58,6 +58,7 @@ def of_rerun(rerun: Path, root: Path) -> Path:
         shutil.copytree(root / "lib", book.with_name("lib"), ignore=NOT_COPIED)
         config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
         config["sphinx"]["config"]["extensions"].append(__name__)
+        config["execute"]["stderr_output"] = "show"  # such as what was assumed of a checkpoint
         (book / "_config.yml").write_text(json.dumps(config), encoding="utf-8")
         (book / "_toc.yml").write_text("{format: jb-book, root: index}")
         notebooks.write(_readable(notebooks.read(rerun)), book / "index.ipynb")

@@ -98,6 +98,16 @@ def test_other_arguments(arguments, said):
     one_line(error)
 
 
+def test_what_sources_learn():
+    train, test = datasets.learned("faces", 20, size=24)
+    assert len(train) == 20 and test.x.shape == (60, 3, 24, 24)
+    assert len(datasets.learned("faces")[0]) == 140
+    with pytest.raises(ValueError, match="^n_source is 141; allowed are 2, .*, or 0$"):
+        datasets.learned("faces", 141)
+    with pytest.raises(ValueError, match="size is 4"):
+        datasets.learned("faces", size=4)
+
+
 def test_a_file_in_place_of_a_folder(tmp_path):
     for name, said in (("set.ZIP", "it is an archive: unpack it"), ("x.png", "it is a file: name")):
         (tmp_path / name).write_bytes(b"")
