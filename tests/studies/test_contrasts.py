@@ -189,6 +189,17 @@ def test_beyond_the_weakest_and_the_strongest_l2_source_it_stays_as_there(own, e
     rows.loc[rows["constraint"] == OTHER, "source_accuracy"] = own
     found = contrasts.which_constraint(rows, ROBUST)
     assert found.mean == pytest.approx(100 * (expected - 0.62))
+    off = 0 if own == 0.2 else 2
+    assert contrasts.off_the_line(rows, ROBUST) == (off, 2)
+
+
+def test_sources_of_one_accuracy_are_one_place_whatever_their_order():
+    rows = pd.concat([at_one_accuracy(0), at_one_accuracy(1)])
+    rows["source_accuracy"] = 0.5
+    l2 = rows["constraint"].map(lambda c: c.name in ("natural", "l2"))
+    expected = 100 * (rows[l2]["clean_accuracy"].mean() - 0.62)
+    for some in (rows, rows[::-1]):
+        assert contrasts.which_constraint(some, ROBUST).mean == pytest.approx(expected)
 
 
 def test_shape_needs_no_target():
