@@ -2,7 +2,7 @@
 
 Imports are followed through the science, the studies, the advisor and the figures. They stop at a
 door: what runs a chapter determines no number in it, and what brings images and networks from
-elsewhere no number of a default chapter.
+elsewhere no number of a default chapter. Images and networks that come with the book are followed.
 """
 
 import ast
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent.parent
 DEFINITIONS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 DOORS = ("runtime", "book", "datasets", "zoo", "studies.parameters")
 """Packages and modules whose code is not followed,"""
-REACHED = ("datasets", "datasets.bundled", "zoo.models")
+REACHED = ("datasets", "datasets.bundled", "zoo.models", "zoo.shipped")
 """but for these modules in them, which a default chapter reaches."""
 
 

@@ -1,6 +1,7 @@
 """Sources that come with the book: written, listed, read; and each of those that are there."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from lib.book import notebooks
 from lib.constraint import NATURAL, UNTRAINED, Constraint
-from lib.runtime import files
+from lib.runtime import files, fingerprint
 from lib.zoo import models, shipped
 
 L2, LINF = Constraint("l2", 0.5), Constraint("linf", 2 / 255)
@@ -147,6 +149,25 @@ def test_they_are_found_from_where_the_code_lies():
     assert set(shipped.available().values()) == set(COMMITTED)
     records = {path.with_suffix("") for path in (files.DATA / "sources").glob("*.json")}
     assert records == {path.with_suffix("") for path in COMMITTED}
+
+
+def test_whoever_changes_how_they_are_loaded_makes_stale_what_starts_from_them(tmp_path):
+    book, copy = fingerprint.HERE.parent, tmp_path / "lib"
+    shutil.copytree(book / "lib", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    started = [*book.glob("chapters/0[2457]_*.ipynb")]
+    chapters = {path: notebooks.read(path) for path in started}
+
+    def marks():
+        found = {path: fingerprint.notebook(nb, copy) for path, nb in chapters.items()}
+        return found, fingerprint.code("training", "zoo.models", folder=copy)
+
+    before, source = marks()
+    loader = copy / "zoo" / "shipped.py"
+    text, whole = loader.read_text(encoding="utf-8"), "    return model.eval(), about\n"
+    assert whole in text and len(started) == 4
+    loader.write_text(text.replace(whole, "    return model, about\n"), encoding="utf-8")
+    after, still = marks()
+    assert all(after[path] != before[path] for path in started) and still == source
 
 
 def test_they_are_small():
