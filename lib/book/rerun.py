@@ -56,10 +56,12 @@ def given(
 
     The text of a pair means a number, True, a list, …, or itself; given to a parameter that takes
     text, only itself, as by papermill's -r: a folder may be called 2024. So it is in YAML, without
-    quotes too. The later wins. Raises click.ClickException for what gives no such values.
+    quotes too. True and False may be written true and false, as in YAML, where they are asked for.
+    The later wins. Raises click.ClickException for what gives no such values.
     """
     known = papermill.inspect_notebook(notebooks.blank(notebooks.read(chapter)))
-    texts = {name for name, about in known.items() if about["inferred_type_name"] == "str"}
+    kinds = {name: about["inferred_type_name"] for name, about in known.items()}
+    texts = {name for name, kind in kinds.items() if kind == "str"}
     values: dict[str, object] = {}
     for source in written:
         try:
@@ -70,6 +72,8 @@ def given(
     for name, text in pairs:
         if re.search("[\ud800-\udfff]", text):  # bytes that stand for no letter
             raise click.ClickException(f"{name} is {text!a}, which is not UTF-8; rename it")
+        if kinds.get(name) == "bool" and text in ("true", "false"):
+            text = text.capitalize()
         try:
             values[name] = text if name in texts else ast.literal_eval(text)
             str(values[name])  # which a number of thousands of digits does not have
