@@ -216,7 +216,16 @@ def command(folder: str, seeds: int, only: str | None, also: bool, device: str) 
     _ship_all(images, {constraint: {} for constraint in asked}, seeds, device)
     if also:
         for kind in AMOUNTS:
-            _ship_all(images, control(images, kind, device), seeds, device)
+            there = _whole(kind, seeds)
+            controls = {there: {}} if there else control(images, kind, device)
+            _ship_all(images, controls, seeds, device)
+
+
+def _whole(kind, seeds):
+    """Return the control of a kind of which all seeds lie in data/sources, or None."""
+    there = shipped.available()
+    found = {constraint for constraint, _ in there if constraint.name == kind}
+    return next((c for c in sorted(found) if all((c, s) in there for s in range(seeds))), None)
 
 
 def _ship_all(images, sources, seeds, device):

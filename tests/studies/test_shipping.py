@@ -1,6 +1,7 @@
 """The sources that come with the book: trained from a folder, measured, matched, written."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -164,6 +165,12 @@ def test_one_command_makes_them_and_the_ladder_takes_them(folder, capsys, monkey
     before = {path: path.stat().st_mtime_ns for path in shipped.FOLDER.iterdir()}
     code, _, _ = run(capsys, folder, "--seeds", 1, "--only", "L2 1/4", "--device", "cpu")
     assert code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in shipped.FOLDER.iterdir()}
+    # Nor is anything tried for controls that are there.
+    shutil.rmtree(pretrained.CACHE)
+    monkeypatch.setattr(pretrained, "source", None)
+    again = run(capsys, folder, "--seeds", 1, "--controls", "--device", "cpu")
+    assert again == (0, said, "")
     assert before == {path: path.stat().st_mtime_ns for path in shipped.FOLDER.iterdir()}
     given = {"source_data": "photographs", "l2": [0.25], "linf": [], "device": "cpu", "seeds": 1}
     ladder = Ladder.of({**given, "source_epochs": 6, "attack_steps": 1})
