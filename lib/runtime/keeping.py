@@ -102,7 +102,10 @@ def calls_in(path: Path, codes: Iterable[str] = ()) -> dict[str, list[dict]]:
             raise ValueError(f"{path} holds no rows of this book; name another file")
         module, _, code = row["code"].partition(" ")
         if present.get(module, code) != code:
-            raise ValueError(f"{path} holds rows of other code than the present; name another file")
+            raise ValueError(
+                f"{path} holds rows of other code than the present; delete or move it, or name "
+                "another file"
+            )
         calls.setdefault(row["call"], []).append(row)
     whole = {mark: found for mark, rows in calls.items() if (found := _whole(rows))}
     for mark, rows in calls.items():

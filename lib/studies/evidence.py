@@ -24,34 +24,59 @@ KEPT = files.DATA / "cache" / "evidence"
 NOT_WRITTEN = ("seconds", "epoch", "batch_size", "augment", "views", "by_rank")
 
 
-def write(study: Study, name: str) -> Path:
+def write(study: Study, name: str, commit: str) -> Path:
     """Measure, and write the table: data/results/PROTOCOL_NAME.csv; return its path.
 
-    What is measured is kept in data/cache/evidence until then.
+    What is measured is kept in data/cache/evidence. Where a table was stopped, or has got more
+    rows, its seconds are those of all runs, of those before the last up to the last row they kept.
+    commit: of the code that measures.
     """
     KEPT.mkdir(parents=True, exist_ok=True)
     kept = KEPT / f"{study.protocol.name}_{name}.jsonl"
     ladder = replace(study.ladder, rows_file=str(kept))
+    size, before = _size(kept), _begin(kept)
     start = time.perf_counter()
     rows = MEASUREMENTS[name](replace(study, ladder=ladder))
-    seconds = time.perf_counter() - start
+    seconds = before + time.perf_counter() - start
     rows = rows.drop(columns=[c for c in NOT_WRITTEN if c in rows]).assign(
         constraint=rows["constraint"].map(lambda constraint: constraint.text)
     )
     place = "cluster" if ladder.cluster else str(ladder.device)
-    return store(f"{study.protocol.name}_{name}", rows, seconds, place)
+    made = provenance.row(kept.stem, seconds, commit, place)
+    return store(rows, made, measured=_size(kept) > size)
 
 
-def store(name: str, rows: pd.DataFrame, seconds: float, place: str) -> Path:
-    """Write a table, data/results/NAME.csv, and where it was measured; return its path.
+def _size(kept):
+    """Return the size of a file of rows, 0 where there is none."""
+    return kept.stat().st_size if kept.exists() else 0
 
-    seconds: that it took. place: cpu, cuda or cluster.
+
+def _begin(kept):
+    """Note that a run begins, and return the seconds of all before, up to the last row they kept.
+
+    They stand in a file beside the rows, whose own time is when the run before began.
     """
-    path, root = RESULTS / f"{name}.csv", files.DATA.parent
+    noted, seconds = kept.with_suffix(".seconds"), 0.0
+    if kept.exists() and noted.exists():
+        last = kept.stat().st_mtime - noted.stat().st_mtime
+        seconds = float(noted.read_text()) + max(last, 0)
+    files.replace(noted, f"{seconds:.1f}\n")
+    return seconds
+
+
+def store(rows: pd.DataFrame, made: dict[str, str], *, measured: bool) -> Path:
+    """Write a table, data/results/NAME.csv, and how it was measured; return its path.
+
+    made: as of `lib.runtime.provenance.row`, with the table's name as its run. measured: whether
+    any of it was measured now; where nothing was, what stands of it in evidence.csv stays.
+    """
+    path, root = RESULTS / f"{made['run']}.csv", files.DATA.parent
     files.replace(path, rows.to_csv(index=False, float_format="%.5g"))
-    click.echo(f"{len(rows):,} rows in {seconds:.0f} s: {path}")
-    made = provenance.row(path.stem, seconds, provenance.commit(root), place)
-    provenance.record(root, made, provenance.EVIDENCE)
+    if measured or path.stem not in provenance.read(root, provenance.EVIDENCE):
+        provenance.record(root, made, provenance.EVIDENCE)
+        click.echo(f"{len(rows):,} rows in {made['seconds']} s: {path}")
+    else:
+        click.echo(f"{len(rows):,} rows, all of them kept from before: {path}")
     return path
 
 
@@ -71,6 +96,7 @@ def command(
     named as in data/claims.yaml, or microcosm, whose targets come with the book; or a file of the
     same kind. What was stopped goes on where it ended.
     """
+    commit = provenance.commit(files.DATA.parent)  # before tables are written, which it would tell
     asked = protocols.read(protocol)
     wanted = only or asked.measure
     for name, value in place.items():
@@ -79,7 +105,7 @@ def command(
     check(prepared, wanted)
     equipped = study.equip(prepared, **place)
     for name in wanted:
-        write(equipped, name)
+        write(equipped, name, commit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

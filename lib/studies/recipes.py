@@ -1,7 +1,6 @@
 """How well other recipes train the sources' own task: python -m lib.studies.recipes FOLDER."""
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from lib.constraint import NATURAL
 from lib.images import Images
-from lib.runtime import command_line
+from lib.runtime import command_line, files, provenance
 from lib.runtime.parallel import each
 from lib.studies import evidence, pretrained
 from lib.studies.shipping import RECIPE, parts
@@ -40,9 +39,7 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
     Returns a row for each recipe: constraint (as a text), source_seed, recipe, epochs, images of
     the validation part, and validation_accuracy and train_accuracy of the last pass, 0 to 1.
     """
-    shown = {"train": images["learned"], "test": images["validation"], "device": "cpu"}
-    calls = [{**shown, **RECIPE, "epochs": EPOCHS, **change} for change in changes.values()]
-    made = each(pretrained.source, calls, label="recipes")
+    made = each(pretrained.source, _calls(images, changes), label="recipes")
     return pd.DataFrame(
         {
             "constraint": NATURAL.text,
@@ -57,6 +54,13 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
     )
 
 
+def _calls(images, changes):
+    """Return the arguments of `lib.studies.pretrained.source` for each recipe."""
+    shown = {"train": images["learned"], "test": images["validation"], "device": "cpu"}
+    shown |= {"constraint": NATURAL, "seed": 0}
+    return [{**shown, **RECIPE, "epochs": EPOCHS, **change} for change in changes.values()]
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder")
 def command(folder: str) -> None:
@@ -65,10 +69,15 @@ def command(folder: str) -> None:
     FOLDER: as of `python -m lib.studies.shipping`. What was stopped goes on after the last whole
     epoch.
     """
+    commit = provenance.commit(files.DATA.parent)
     images = parts(folder)
-    start = time.perf_counter()
+    calls = _calls(images, CHANGES)
+    lacking = [call for call in calls if pretrained.kept(call) is None]
     rows = compared(images, CHANGES)
-    evidence.store("photographs_recipes", rows, time.perf_counter() - start, "cpu")
+    # Of the trainings, one after the other, whenever they were.
+    seconds = sum(found[1]["seconds"] for call in calls if (found := pretrained.kept(call)))
+    made = provenance.row("photographs_recipes", seconds, commit, "cpu")
+    evidence.store(rows, made, measured=bool(lacking))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

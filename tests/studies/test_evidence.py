@@ -1,5 +1,6 @@
 """The tables that the claims are judged by: measured on a tiny study, and those of the book."""
 
+import os
 from dataclasses import replace
 from functools import cache, partial
 
@@ -39,6 +40,7 @@ PROTOCOL = Protocol(
     "microcosm", {"source_data": "microcosm"}, "all", ("heads",),
     sizes=(10, 20, 40), curve_sizes=(20,), depths=(0, -1), depth_sizes=(10, 40),
 )  # fmt: skip
+COMMIT = "1234567"
 ROBUST, OTHER = Constraint("l2", 0.25), Constraint("linf", 2 / 255)
 code_of = cache(kept._code)  # a fifth of a second for each call otherwise
 
@@ -467,7 +469,7 @@ def test_the_sources_of_the_microcosm_are_those_of_the_chapters(monkeypatch):
 
 
 def test_what_is_written_is_read_back(study):
-    path = evidence.write(study, "heads")
+    path = evidence.write(study, "heads", COMMIT)
     assert path == evidence.RESULTS / "microcosm_heads.csv"
     read = measured.evidence("microcosm", "heads", evidence.RESULTS)
     assert not faults(read, "heads", ROBUST) and "seconds" not in read
@@ -477,11 +479,12 @@ def test_what_is_written_is_read_back(study):
     pd.testing.assert_frame_equal(read, plain, rtol=1e-4)
     noted = provenance.read(files.DATA.parent, provenance.EVIDENCE)
     assert list(noted) == ["microcosm_heads"] and noted["microcosm_heads"]["device"] == "cpu"
+    assert noted["microcosm_heads"]["commit"] == COMMIT
 
 
 @pytest.mark.parametrize("name", ["resolutions", "curves", "depths", "shape"])
 def test_every_table_of_the_microcosm_can_be_read_and_judged(study, name):
-    evidence.write(study, name)
+    evidence.write(study, name, COMMIT)
     read = measured.evidence("microcosm", name, evidence.RESULTS)
     assert set(read["constraint"]) <= {NATURAL, ROBUST, OTHER, UNTRAINED}
     assert not set(evidence.NOT_WRITTEN) & set(read)
@@ -492,7 +495,7 @@ def test_every_table_of_the_microcosm_can_be_read_and_judged(study, name):
 
 
 def test_hidden_classes_can_be_read_and_judged(monkeypatch):
-    evidence.write(photographs(monkeypatch), "hidden")
+    evidence.write(photographs(monkeypatch), "hidden", COMMIT)
     assert not faults(
         measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
     )
@@ -515,31 +518,54 @@ def fits(monkeypatch, stop=None):
     return counted
 
 
-def test_what_is_written_is_not_measured_again(study, monkeypatch):
+def noted():
+    """Return what stands of the heads in evidence.csv."""
+    return provenance.read(files.DATA.parent, provenance.EVIDENCE)["microcosm_heads"]
+
+
+def test_what_is_written_is_not_measured_again(study, monkeypatch, capsys):
     counted = fits(monkeypatch)
-    path = evidence.write(study, "heads")
-    first = path.read_bytes()
+    path = evidence.write(study, "heads", COMMIT)
+    first, made = path.read_bytes(), noted()
     assert len(counted) == 8 * 5 * 2  # networks, sizes of both targets, subsets
-    evidence.write(study, "heads")
+    assert evidence.write(study, "heads", "another") == path
+    assert "80 rows, all of them kept from before: " in capsys.readouterr().out
     assert path.read_bytes() == first and len(counted) == 80
+    assert noted() == made and made["commit"] == COMMIT
     path.unlink()
     protocol = replace(PROTOCOL, sizes=(10, 15, 20, 40))
-    evidence.write(replace(study, protocol=protocol), "heads")
+    evidence.write(replace(study, protocol=protocol), "heads", "another")
     assert counted[80:] == [15] * 32
     assert len(pd.read_csv(path)) == 80 + 32
+    assert noted()["commit"] == "another"
+    assert float(noted()["seconds"]) >= float(made["seconds"])
 
 
 def test_what_was_stopped_goes_on_where_it_ended(study, monkeypatch):
     with monkeypatch.context() as stopped, pytest.raises(OSError, match="the disk is full"):
         fits(stopped, stop=25)
-        evidence.write(study, "heads")
+        evidence.write(study, "heads", COMMIT)
     assert not (evidence.RESULTS / "microcosm_heads.csv").exists()
     assert not provenance.read(files.DATA.parent, provenance.EVIDENCE)
+    file, began = (evidence.KEPT / f"microcosm_heads.{end}" for end in ("jsonl", "seconds"))
+    last = file.stat().st_mtime
+    os.utime(began, (last, last - 1000))
     counted = fits(monkeypatch)
-    path = evidence.write(study, "heads")
+    path = evidence.write(study, "heads", COMMIT)
     assert len(counted) == 80 - 24  # the last size had one of two subsets
+    assert 1000 < float(noted()["seconds"]) < 1100  # of both runs
+    file.unlink()
+    evidence.write(study, "heads", COMMIT)
+    assert float(noted()["seconds"]) < 100  # all was measured anew
     plain = measurements.heads(study)
     assert pd.read_csv(path)["clean_accuracy"].tolist() == pytest.approx(plain["clean_accuracy"])
+
+
+def test_rows_of_other_code_are_told_of_with_what_to_do(study, monkeypatch):
+    evidence.write(study, "heads", COMMIT)
+    monkeypatch.setattr(kept, "_code", lambda _: "studies.linear_probe 0")
+    with pytest.raises(ValueError, match=r"microcosm_heads\.jsonl holds .*; delete or move it, or"):
+        evidence.write(study, "heads", COMMIT)
 
 
 # The command.
@@ -597,6 +623,26 @@ def test_one_command_measures_photographs(folders, sources, capsys, monkeypatch)
     assert keys(read, "constraint", "source_seed") == {
         (constraint, seed) for constraint in (NATURAL, ROBUST) for seed in (0, 1)
     }
+
+
+def test_tables_of_one_command_are_of_the_commit_that_it_began_with(
+    folders, sources, capsys, monkeypatch
+):
+    def commit(_):
+        return COMMIT + "+" * any(evidence.RESULTS.glob("*.csv"))
+
+    monkeypatch.setattr(provenance, "commit", commit)
+    for name in ("heads", "hidden"):
+        table = pd.DataFrame({"constraint": [NATURAL]})
+        monkeypatch.setitem(measurements.MEASUREMENTS, name, lambda _, table=table: table)
+    targets = [folders[name] for name in rules()["targets"]]
+    monkeypatch.setattr(evidence, "check", lambda *_: None)  # such small targets
+    only = ("--only", "heads", "--only", "hidden", "--device", "cpu")
+    assert run(capsys, "photographs", *targets, *only)[0] == 0
+    rows = provenance.read(files.DATA.parent, provenance.EVIDENCE)
+    assert {name: row["commit"] for name, row in rows.items()} == {
+        "photographs_heads": COMMIT, "photographs_hidden": COMMIT,
+    }  # fmt: skip
 
 
 def test_where_it_is_computed_is_found_out_before(folders, sources):
