@@ -102,7 +102,7 @@ def test_what_sources_learn():
     train, test = datasets.learned("faces", 20, size=24)
     assert len(train) == 20 and test.x.shape == (60, 3, 24, 24)
     assert len(datasets.learned("faces")[0]) == 140
-    with pytest.raises(ValueError, match="^n_source is 141; allowed are 2, .*, or 0$"):
+    with pytest.raises(ValueError, match=r"^n_source is 141; allowed are 2, .*, or 0$"):
         datasets.learned("faces", 141)
     with pytest.raises(ValueError, match="size is 4"):
         datasets.learned("faces", size=4)
