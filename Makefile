@@ -54,5 +54,5 @@ clean:  ## Remove built pages, single runs and caches of tools; trained sources 
 	rm -rf _build .mypy_cache .pytest_cache .ruff_cache *.egg-info runs/*
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-clean-cache:  ## Remove the trained sources and decoded images in data/cache; downloads stay
-	rm -rf data/cache/sources data/cache/images
+clean-cache:  ## Remove trained sources, decoded images and kept rows in data/cache; downloads stay
+	rm -rf data/cache/sources data/cache/images data/cache/evidence
