@@ -51,7 +51,7 @@ counts:  ## Count lines and words of the chapters, and lines of lib; ARGS=FOLDER
 	@$(python) tests/counts.py $(ARGS)
 
 clean:  ## Remove built pages, single runs and caches of tools; trained sources and .venv stay
-	rm -rf _build .mypy_cache .pytest_cache .ruff_cache *.egg-info runs/*
+	rm -rf _build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info runs/*
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 clean-cache:  ## Remove trained sources, decoded images and kept rows in data/cache; downloads stay

@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 # Several processes test at once: more than one thread each, and they slow one another down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A data base would lie in the clone.
+settings.register_profile("without a data base", database=None)
+settings.load_profile("without a data base")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +23,19 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory):
+    """Keep what the tests decode and train out of the clone's data/cache."""
+    from lib.datasets import store
+    from lib.studies import pretrained
+
+    root = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "CACHE", root / "images")
+        patch.setattr(pretrained, "CACHE", root / "sources")
+        yield
 
 
 @pytest.fixture(scope="session")

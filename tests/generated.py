@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 
 
 def examples(count):
-    """So many, without a data base: few in the quick tests, many in the long ones."""
-    return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    """So many: few in the quick tests, many in the long ones."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def nested(scalars, *, size, leaves):
