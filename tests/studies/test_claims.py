@@ -1,5 +1,7 @@
 """The claims as fixed, and the verdicts on what was measured."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,11 +51,18 @@ def test_holm_is_the_usual_one():
 
 
 def test_measuring_another_claim_takes_no_verdict_back():
-    p = list(np.random.default_rng(1).uniform(0, 0.1, size=7))
-    for known in range(1, 7):
-        before = claims.holm({str(i): v for i, v in enumerate(p[:known])}, of=7)
-        after = claims.holm({str(i): v for i, v in enumerate(p[: known + 1])}, of=7)
-        assert (after[before.index] <= before).all()
+    means = zip(claims.claims(), (5, 3, 8, 6, 4, 7, 2), strict=True)
+    effects = [(claim.name, measured(mean, 10)) for claim, mean in means]
+    judged = [claims.judge(dict(effects[:known])) for known in range(1, 8)]
+    for before, after in pairwise(judged):
+        assert (after.p[: len(before)] <= before.p).all()
+        assert after.low[: len(before)].equals(before.low)
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.049, "higher"), (0.051, "undecided")])
+def test_0_is_rejected_at_the_level_of_the_file(p, word):
+    assert claims.rules()["statistics"]["level"] == 0.95
+    assert claims.verdict(9, -1, 19, p, 2) == word
 
 
 def test_where_nothing_was_measured_nothing_is_judged():

@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
 
 def test_a_recipe_is_judged_by_the_validation_part(folder):
     images = shipping.parts(folder)
+    del images["test"]
     (row,) = recipes.compared(images, {"wider": {"width": 4}}).to_dict("records")
     how = {**QUICK, "width": 4, "epochs": 1, "device": "cpu"}
     model, record = pretrained.source(images["learned"], images["validation"], **how)

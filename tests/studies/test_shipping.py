@@ -125,7 +125,7 @@ def test_the_amount_of_a_control_is_found_on_a_line():
     tries = shipping.matched(falling, (0.1, 0.3), 0.25, whole=False)
     assert [amount for amount, _ in tries][-1] == 0.15 and len(tries) == 3
     assert shipping.matched(falling, (0.153, 0.3), 0.25, whole=False) == [(0.153, 0.4 - 0.153)]
-    # A curve takes more tries, six at most; the nearest is the last.
+    # A curve takes more tries, TRIES at most; the nearest is the last.
     tries = shipping.matched(lambda amount: 0.5 * 0.01**amount, (0.1, 1.9), 0.05, whole=False)
     assert len(tries) <= shipping.TRIES
     assert abs(tries[-1][1] - 0.05) == min(abs(got - 0.05) for _, got in tries)
