@@ -311,6 +311,13 @@ def test_a_network_in_half_precision_is_attacked(robust, world, kind):
     assert abs(robustness.accuracy(half, images) - robustness.accuracy(robust, images)) <= 0.1
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_images_in_half_precision_are_rounded_only_at_the_end(kind):
+    x, y, how = cloud(40).to(kind), torch.arange(40) % 2, {"steps": 8, "random_start": False}
+    found, exact = (pgd(Linear(), shown, y, L2(0.3), **how) for shown in (x, x.float()))
+    assert torch.equal(found, exact.to(kind))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_are_refused(robust, world, value):
     model, images = copy.deepcopy(robust), world[1][:8]

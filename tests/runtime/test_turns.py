@@ -55,6 +55,10 @@ def test_a_turn_waits_for_the_end_of_another(tmp_path, monkeypatch):
         pass
 
 
+def test_threads_do_not_spin_while_others_have_their_turn(tmp_path):
+    assert turns.environment(tmp_path / "lock")["OMP_WAIT_POLICY"] == "passive"
+
+
 def test_without_turns_nothing_waits(tmp_path, monkeypatch):
     monkeypatch.delenv(turns.VARIABLE, raising=False)
     with FileLock(tmp_path / "lock"), turns.turn():
