@@ -1,9 +1,12 @@
+import contextlib
 import functools
 import http.server
+import socket
 import threading
 import types
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,37 @@ def test_a_download_of_another_checksum_is_refused(served, folder, tmp_path):
         with pytest.raises(ValueError, match=r"SVHN is missing or damaged.*put there train_32x32"):
             load("svhn")
         assert not (folder / "svhn" / "train_32x32.mat").exists()
+
+
+def test_of_several_one_downloads_and_the_others_wait(folder):
+    together, brought = threading.Barrier(2), []
+
+    def make(root, download):
+        if download:
+            brought.append(root)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(0.5)  # for another that does not wait
+            (root / "whole.tar").touch()
+        elif not (root / "whole.tar").exists():
+            raise RuntimeError
+        return "a set"
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(downloads.opened, "one", "One", make, ()) for _ in range(2)]
+    assert [call.result() for call in calls] == ["a set"] * 2 and len(brought) == 1
+
+
+def test_no_connection_waits_for_ever(folder):
+    before, patience = socket.getdefaulttimeout(), []
+
+    def make(root, download):
+        if download:
+            patience.append(socket.getdefaulttimeout())
+        raise RuntimeError
+
+    with pytest.raises(ValueError, match="One is missing"):
+        downloads.opened("one", "One", make, ())
+    assert patience == [downloads.PATIENCE] and socket.getdefaulttimeout() == before
 
 
 def test_the_progress_in_a_notebook_is_one_display(served, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import subprocess
+import threading
 import time
 import types
 from pathlib import Path
@@ -147,6 +148,37 @@ def test_jobs_that_share_a_file_lose_nothing(tmp_path):
     each(rows._run_and_keep, calls, label="jobs", workers=max(2, cpu_count()))
     assert len(calls_of(tmp_path)) == 24  # two processes made each call; one of them was faster
     assert sorted(rows.read(file)["value"]) == sorted([*range(12)] * 2)
+
+
+def test_of_two_that_look_at_the_end_at_once_one_appends(tmp_path, monkeypatch):
+    file, search = tmp_path / "rows.jsonl", kept_file.OF_LINE.search
+    Keeping(file, 0, "before", {}).keep(("0", "c"), [{"value": 0}])
+
+    def keep(run):
+        Keeping(file, 0, run, {}).keep(("1", "c"), [{"value": 1}])
+
+    other = threading.Thread(target=keep, args=["other"])
+
+    def slow(line):
+        if other.ident is None:
+            other.start()
+            other.join(0.5)  # unless it waits
+        return search(line)
+
+    monkeypatch.setattr(kept_file, "OF_LINE", types.SimpleNamespace(search=slow))
+    keep("first")
+    other.join()
+    assert list(rows.read(file)["value"]) == [0, 1] and len(file.read_text().splitlines()) == 2
+
+
+def test_what_was_cut_off_the_file_is_appended_again(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    keeping = Keeping(file, 0, "a run", {})
+    for value in (1, 2):
+        keeping.keep((str(value), "c"), [{"value": value}])
+    file.write_text("")
+    keeping.keep(("1", "c"), [{"value": 1}])
+    assert list(rows.read(file)["value"]) == [1]
 
 
 def meet(folder, count):
@@ -454,6 +486,21 @@ def test_what_is_no_plain_file_or_cannot_be_written_is_told_at_once(tmp_path):
     if Path("/proc/self").exists():  # where nobody can write, not even root
         with pytest.raises(OSError, match=r"/proc/rows\.jsonl"):
             rows.check("/proc/rows.jsonl")
+
+
+def test_a_file_that_is_there_to_be_read_alone_is_told_at_once(tmp_path, monkeypatch):
+    """Permissions would not keep root from writing."""
+    file, usual = tmp_path / "rows.jsonl", Path.open
+    file.touch()
+
+    def opened(path, mode="r", *more, **named):
+        if path.name == file.name and set(mode) & set("wax+"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(OSError, match=r"Permission denied.*rows\.jsonl"):
+        rows.check(str(file))
 
 
 def test_a_new_or_an_empty_file_can_take_rows(tmp_path):
