@@ -295,14 +295,16 @@ def test_a_worker_of_several_threads_is_refused(own):
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line_at_once(monkeypatch):
+    import dask
+
     assert scheduler.SECONDS <= 5
     monkeypatch.setattr(scheduler, "SECONDS", 0.2)
+    patient = {"distributed.comm.timeouts.connect": "1 day"}
     for address in ("tcp://127.0.0.1:9", "nonsense://x:1"):
-        start = time.monotonic()
-        with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
+        said = f"^cluster: no scheduler answers at {address}"
+        with dask.config.set(patient), pytest.raises(ParameterError, match=said):
             each(round, [{"number": 1.6}], label="x", cluster=address)
-        assert time.monotonic() - start < 30
-        with pytest.raises(ParameterError, match=f"^cluster: no scheduler answers at {address}"):
+        with pytest.raises(ParameterError, match=said):
             scheduler.check(address)
 
 

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 import yaml
 
@@ -62,6 +60,5 @@ def test_whatever_pyyaml_stumbles_over_is_among_the_errors(text):
 
 
 def test_a_long_number_that_is_none_is_read_at_once():
-    start = time.monotonic()
-    assert isinstance(yaml.load("1" * 50_000 + "x", yamls.Loader), str)
-    assert time.monotonic() - start < 2
+    # So long that a look at every pair of its digits would not end before the test is stopped.
+    assert isinstance(yaml.load("1" * 1_000_000 + "x", yamls.Loader), str)
