@@ -21,19 +21,30 @@ from lib.runtime.rules import ParameterError
 from lib.studies import parameters
 
 ROOT = Path(__file__).resolve().parent.parent
-READMES = ["README.md", "CONTRIBUTING.md", "data/README.md", "intro.md", "made.md"]
-PAGES = [ROOT / name for name in READMES] + sorted(ROOT.glob("chapters/*.ipynb"))
+READMES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "intro.md",
+    "made.md",
+    "whole_study.md",
+]
+PROTOCOLS = sorted(ROOT.glob("data/protocols/*"))
+PAGES = [ROOT / name for name in READMES] + PROTOCOLS + sorted(ROOT.glob("chapters/*.ipynb"))
 RERUN = re.compile(r"(?:^ *|`)((?:make run|papermill) [^`\n]+)", re.MULTILINE)
 PROGRAM = r"(?:make tune(?= +[A-Z]+=)|\S*python3? -m lib\.[\w.]+)"
 ADVISED = re.compile(rf"`({PROGRAM}[^`]*)`|^ *({PROGRAM}.*)", re.MULTILINE)
-FORMS = ("NAME VALUE", "--help-notebook", "…")
+FORMS = ("NAME VALUE", "--help-notebook", "…", "$")
 """What stands in a command that is only the form of one."""
 
 
 def text(path):
-    """Return the Markdown of a page."""
+    """Return the Markdown of a page, or the comments of a protocol, each command on one line."""
     if path.suffix == ".md":
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").replace("\\\n", "")
+    if path in PROTOCOLS:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return "\n".join(line.removeprefix("#") for line in lines if line.startswith("#"))
     cells = nbformat.read(path, as_version=4).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
@@ -45,7 +56,7 @@ def reruns(markdown):
 
 def shown(path):
     """Return the Markdown of a page, and what its cells have printed."""
-    if path.suffix == ".md":
+    if path.suffix != ".ipynb":
         return text(path)
     outputs = [o for c in nbformat.read(path, as_version=4).cells for o in c.get("outputs", [])]
     return "\n\n".join([text(path), *("".join(o.get("text", "")) for o in outputs)])
@@ -111,7 +122,8 @@ def try_out(command):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder in which the paths of examples are there."""
+    """A folder in which the paths of examples are there, and a cluster that answers."""
+    monkeypatch.setattr(parameters.scheduler, "check", lambda address: None)
     for name in ("left", "right"):
         (tmp_path / "path/to/folder" / name).mkdir(parents=True)
         for i in range(4):
