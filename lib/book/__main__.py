@@ -67,7 +67,7 @@ def run(chapter, pairs, yamls, files, out, no_page):
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; an error is a line on stderr."""
     words = [*arguments] or ["--help"]
-    kept = "interrupted; chapters that had finished are kept"
+    kept = "interrupted" + "; chapters that had finished are kept" * (words[0] != "run")
     return command_line.run(commands, "python -m lib.book", words, interrupted=kept)
 
 

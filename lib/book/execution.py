@@ -88,6 +88,9 @@ def execute(
             reason = "there is no Jupyter kernel python3; install ipykernel beside papermill"
         except DeadKernelError:
             reason = f"the kernel died; was there enough memory?{_last_line(stderr)}"
+        except KeyboardInterrupt:
+            logging.getLogger("asyncio").disabled = True  # it would tell of the cell cut off
+            raise
         except RuntimeError as error:  # the kernel did not start in time
             reason = f"{error}{_last_line(stderr)}"
         else:

@@ -114,10 +114,12 @@ class Folder:
         out = self.split.count("")
         notes = []
         if groups:
-            aside = f"{out:,} left out of a later split, since an earlier one has the image"
+            aside = "no test image is one of a training image"
+            if out:
+                aside = f"{out:,} left out of a later split, since an earlier one has the image"
             notes.append(
                 f"{sum(len(group) - 1 for group in groups):,} exact copies of other images; "
-                f"{aside if out else 'they stay on one side of a split'}: {self._same(groups)}"
+                f"{aside}: {self._same(groups)}"
             )
         if clashes:
             notes.append(

@@ -23,11 +23,13 @@ FEW = 10
 """Images of a class with fewer of which nothing is told of it."""
 
 
-def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -> list[str]:
+def cautions(
+    images: Images, sizes: Sequence[int], there: int, tested: int, n_labelled: int
+) -> list[str]:
     """Say which images give the advice, and what so few cannot tell.
 
-    sizes: of the training sets of the learning curve. labelled: number of images there are to
-    learn from. tested: number of test images, which are left out.
+    sizes: of the training sets of the learning curve. there: number of all images. tested: how many
+    of them are test images, which are left out. n_labelled: how many were asked for.
     """
     counts = images.y.bincount(minlength=len(images.classes)).tolist()
     known = binomtest(round(0.8 * len(images)), len(images)).proportion_ci(method="wilson")
@@ -36,10 +38,11 @@ def cautions(images: Images, sizes: Sequence[int], labelled: int, tested: int) -
         "them of the largest class. From so few, an accuracy of 80 % could as well be "
         f"{100 * known.low:.0f} or {100 * known.high:.0f} %."
     ]
-    if labelled > len(images):
+    if there - tested > len(images) == n_labelled:  # and not for copies that are left out
         said.append(
-            f"They are chosen, as evenly over the classes as these reach, from {labelled:,}; with "
-            "more of them the advice may be another: n_labelled sets how many."
+            "They are chosen, as evenly over the classes as these reach, from "
+            f"{there - tested:,}; with more of them the advice may be another: n_labelled sets how "
+            "many."
         )
     pairs = zip(images.classes, counts, strict=True)
     if few := [f"{literal(name)} ({count})" for name, count in pairs if count < FEW]:

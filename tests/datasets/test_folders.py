@@ -195,7 +195,9 @@ def test_copies_stay_on_one_side_of_the_split_and_are_told(tmp_path):
     assert len(train) == len(test) + 16 == 28 and not train & test
     assert load(tmp_path, "test").y.bincount().tolist() == [18, 6]
     (note,) = (note for note in survey(tmp_path).notes if "copies" in note)
-    assert note.startswith("40 exact copies of other images; they stay on one side of a split: ")
+    assert note.startswith(
+        "40 exact copies of other images; no test image is one of a training image: "
+    )
     assert "cats/0 copy 0.png = cats/0 copy 1.png = cats/0.png" in note and note.count(";") == 11
 
 

@@ -118,16 +118,16 @@ def images(*counts):
 
 
 def test_what_so_few_images_cannot_tell_is_said():
-    said = advice_plots.cautions(images(96, 4), [4, 8, 75], 300, 20)
+    said = advice_plots.cautions(images(96, 4), [4, 8, 75], 320, 20, 100)
     assert said[0].startswith("100 labelled images give the advice, 96.0 % of them of the largest")
     assert "an accuracy of 80 % could as well be 71 or 87 %" in said[0]
     assert "from 300; with more of them the advice may be another" in said[1]
     assert said[2].endswith("next to nothing of a class: b (4).")
     assert said[3] == "20 test images are left out, to tell in the end what was reached."
     assert len(said) == 4
-    (_, few, short) = advice_plots.cautions(images(4, 4), [4, 6], 8, 0)
+    (_, few, short) = advice_plots.cautions(images(4, 4), [4, 6], 8, 0, 8)
     assert few.endswith(r"a\_1 (4) and b (4).") and "too few to follow" in short
-    assert len(advice_plots.cautions(images(30, 30), [4, 8, 16], 60, 0)) == 1
+    assert len(advice_plots.cautions(images(30, 30), [4, 8, 16], 61, 0, 500)) == 1  # but a copy
 
 
 def test_an_accuracy_is_held_against_naming_the_largest_class():
