@@ -29,7 +29,7 @@ def test_a_source_that_is_better_by_the_same_at_each_epoch_has_no_head_start():
     curves = curves_of([[0.1, 0.4, 0.6], [0.2, 0.3, 0.5]], [[0.3, 0.6, 0.8], [0.4, 0.5, 0.7]])
     (row,) = fine_tuned.head_start(curves, 1).to_dict("records")
     assert row["constraint"] == ROBUST and row["seeds"] == 2
-    assert [row[name] for name in ("mean", "low", "high")] == pytest.approx([0, 0, 0])
+    assert row["mean"] == pytest.approx(0) and np.isnan(row["low"])  # all seeds agree
 
 
 def test_a_head_start_is_the_early_difference_minus_the_last():
