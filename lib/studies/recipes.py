@@ -37,7 +37,8 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
     CHANGES. Sources that are stored are not trained anew.
 
     Returns a row for each recipe: constraint (as a text), source_seed, recipe, epochs, images of
-    the validation part, and validation_accuracy and train_accuracy of the last pass, 0 to 1.
+    the validation part, validation_accuracy and train_accuracy of the last pass, 0 to 1, and the
+    seconds of the training, whenever it was.
     """
     made = each(pretrained.source, _calls(images, changes), label="recipes")
     return pd.DataFrame(
@@ -49,6 +50,7 @@ def compared(images: Mapping[str, Images], changes: Mapping[str, Mapping]) -> pd
             "images": len(images["validation"]),
             "validation_accuracy": record["test_accuracy"],
             "train_accuracy": record["train_accuracy"],
+            "seconds": record["seconds"],
         }
         for recipe, (_, record) in zip(changes, made, strict=True)
     )
@@ -71,13 +73,11 @@ def command(folder: str) -> None:
     """
     commit = provenance.commit(files.DATA.parent)
     images = parts(folder)
-    calls = _calls(images, CHANGES)
-    lacking = [call for call in calls if pretrained.kept(call) is None]
+    lacking = any(pretrained.kept(call) is None for call in _calls(images, CHANGES))
     rows = compared(images, CHANGES)
-    # Of the trainings, one after the other, whenever they were.
-    seconds = sum(found[1]["seconds"] for call in calls if (found := pretrained.kept(call)))
+    seconds = rows.pop("seconds").sum()  # of one after the other
     made = provenance.row("photographs_recipes", seconds, commit, "cpu")
-    evidence.store(rows, made, measured=bool(lacking))
+    evidence.store(rows, made, measured=lacking)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

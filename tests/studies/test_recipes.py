@@ -36,6 +36,7 @@ def test_a_recipe_is_judged_by_the_validation_part(folder):
         "images": len(images["validation"]),
         "train_accuracy": record["train_accuracy"],
         "validation_accuracy": accuracy(model, images["validation"]),
+        "seconds": record["seconds"],
     }  # fmt: skip
     assert [one.name for one in pretrained.CACHE.glob("*.safetensors")]
 
