@@ -1,6 +1,7 @@
 """Sentences that a chapter says: numbers in words, under the table or figure that shows them."""
 
 import numbers
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -50,25 +51,32 @@ class Answer:
     """
 
     def __init__(self):
-        self.sentences: list[str] = []
+        self._sentences: dict[tuple[str, int], str] = {}
         self._place = DisplayHandle()
         self._place.display(Markdown("*The answer of this run stands here once it is measured.*"))
 
     def __call__(self, sentence: str, *, at: int | None = None) -> None:
         """Say a sentence of plain text, which becomes a part of the answer.
 
-        at: before which of the sentences so far, from 0; None for behind them all. What is a part
-        already stays where it is, as where a cell is run again.
+        at: before which of the sentences so far, from 0; None for behind them all. A line of code
+        has one sentence: where its cell is run again, the new one takes the place of the old. A
+        cell whose code was changed is another.
         """
         say(sentence)
-        if sentence not in self.sentences:
-            self.sentences.insert(len(self.sentences) if at is None else at, sentence)
-        self._place.update(Markdown(f"**In short.** {' '.join(self.sentences)}"))
+        caller = sys._getframe(1)
+        line = caller.f_code.co_filename, caller.f_lineno  # IPython names a cell's file by its code
+        if line in self._sentences:
+            self._sentences[line] = sentence
+        elif sentence not in self._sentences.values():
+            said = [*self._sentences.items()]
+            said.insert(len(said) if at is None else at, (line, sentence))
+            self._sentences = dict(said)
+        self._place.update(Markdown(f"**In short.** {' '.join(self._sentences.values())}"))
 
     def say(self) -> None:
         """Say all of it as a list, and keep it for other pages to quote, under the name answer."""
-        quote(answer=" ".join(self.sentences))
-        say_list(*self.sentences)
+        quote(answer=" ".join(self._sentences.values()))
+        say_list(*self._sentences.values())
 
 
 def quote(**values: object) -> None:

@@ -118,10 +118,29 @@ def test_a_dollar_in_a_table_begins_no_formula(executed):
 
 def test_where_there_is_no_notebook_the_answer_is_only_kept(stored, displayed):
     answer = sentences.Answer()
-    for _ in range(2):  # as where a cell is run again
-        answer("so")
+    answer("so")
     answer.say()
-    assert stored == {"answer": "so", "displayed": []} and displayed == ["so", "so", "- so"]
+    assert stored == {"answer": "so", "displayed": []} and displayed == ["so", "- so"]
+
+
+def test_a_cell_that_is_run_again_says_its_sentence_anew(stored):
+    answer = sentences.Answer()
+    below = "answer(f'two: {n}')\n\nanswer(\n    f'first: {n}',\n    at=0,\n)"
+    cells = [compile("answer(f'one: {n}')", "cell 1", "exec"), compile(below, "cell 2", "exec")]
+    runs = {
+        "first: 0 one: 0 two: 0": cells,
+        "first: 1 one: 1 two: 1": cells,
+        "first: 2 one: 1 two: 2": cells[1:],
+        "first: 2 one: 3 two: 2": cells[:1],
+    }
+    for n, (said, several) in enumerate(runs.items()):
+        for cell in several:
+            exec(cell, {"answer": answer, "n": n})
+        answer.say()
+        assert stored["answer"] == said
+    exec("# A cell that was changed, but says the same.\nanswer('one: 3')", {"answer": answer})
+    answer.say()
+    assert stored["answer"] == said
 
 
 def test_what_differences_are_is_said_above_them(displayed):
