@@ -1,10 +1,10 @@
 """Names, above all of the reader's folders and classes, written so that they show as they are."""
 
 import re
+import warnings
 from functools import cache
 
 import matplotlib as mpl
-from IPython.display import Markdown, display
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
@@ -34,13 +34,14 @@ def in_one_line(name: object) -> str:
 def one_line(name: object, longest: int = 28) -> str:
     """Write a name in a figure: in one line, cut where it would run into its neighbour.
 
-    A letter that none of the figures' fonts has is drawn as a box; that is said once in a run.
+    A letter that none of the figures' fonts has is drawn as a box; of that one warning tells in a
+    run.
     """
     text = in_one_line(name)
     fonts = [font_manager.FontProperties(family=[family]) for family in mpl.rcParams["font.family"]]
     known = [_letters(font_manager.findfont(font)) for font in fonts]
     if not all(any(ord(letter) in letters for letters in known) for letter in text):
-        _say_that_letters_are_missing()
+        _warn_of_boxes()
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
@@ -72,10 +73,11 @@ def _letters(file):
         return frozenset()
 
 
-@cache  # so it is said once
-def _say_that_letters_are_missing():
-    text = (
-        "Some names have letters that no font of this machine has, and figures show boxes for "
-        "them. Install a font that has them, such as Noto Sans CJK, and run the chapter again."
+@cache  # once, which the filters of warnings do not promise: others reset them
+def _warn_of_boxes():
+    # No Markdown, which would take the caption of the figure that its cell draws.
+    warnings.warn(
+        "some names have letters that no font of this machine has, and figures show boxes for "
+        "them; install a font that has them, such as Noto Sans CJK, and run the chapter again",
+        stacklevel=3,
     )
-    display(Markdown(text))
