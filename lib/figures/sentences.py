@@ -206,17 +206,22 @@ def listing(words: Iterable, last: str = "and") -> str:
 
 
 def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] = ()) -> None:
-    """List image sets, with their numbers of classes and images, and what is to be known of them.
+    """List the images of sets that a run takes, by their numbers, then what there is of the sets.
 
-    splits, remarks: as `lib.datasets.named` and `remarks` return them. about: what to say of those
-    that are known.
+    splits: {name: (training images, test images)} that are taken, some of a set or all. about: what
+    to say of those that are known. remarks: as `lib.datasets.remarks` returns them, which counts
+    all that a folder holds.
     """
-    sets = (
-        f"{about.get(name, f'**{literal(name)}**')}: {len(train.classes)} classes, "
-        f"{len(train):,} training and {len(test):,} test images"
-        for name, (train, test) in splits.items()
+    say_list(
+        *(
+            f"{about.get(name, f'**{literal(name)}**')}: {len(train.classes)} classes, "
+            f"{len(train):,} training and {len(test):,} test images"
+            for name, (train, test) in splits.items()
+        )
     )
-    say_list(*sets, *map(literal, remarks))
+    if remarks := [*map(literal, remarks)]:
+        say("All that there is, and what is doubtful of it:")
+        say_list(*remarks)
 
 
 def recommendation(best: object, ahead: pd.DataFrame) -> str:

@@ -199,14 +199,15 @@ def test_image_sets_are_listed(render, displayed):
         classes = ("a", "b")
 
     splits = {"digits": (Some([0] * 1234), Some([0] * 3)), "my_*photos*": (Some([0]), Some())}
-    sentences.say_sets(splits, {"digits": "**digits** of optdigits"}, ["*a* is small"])
-    (said,) = displayed
-    items = [text_of(item) for item in re.findall("<li>(.*)</li>", render(said))]
+    sentences.say_sets(splits, {"digits": "**digits** of optdigits"})
+    sentences.say_sets({}, {}, ["*a* is small"])
+    taken, above, found = displayed
+    items = [text_of(item) for item in re.findall("<li>(.*)</li>", render(taken))]
     assert items == [
         "digits of optdigits: 2 classes, 1,234 training and 3 test images",
         "my_*photos*: 2 classes, 1 training and 0 test images",
-        "*a* is small",
     ]
+    assert above.endswith(":") and text_of(render(found)).strip() == "*a* is small"
 
 
 def recommended(lows, best="a"):
