@@ -136,11 +136,10 @@ def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
     rows: as for `better`, with the column source_accuracy, 0 to 1. first: one of the ℓ2 sources.
     """
     keys = [column for column in DRAWN if column in rows]
-    kind = rows["constraint"].map(lambda constraint: constraint.name)
     columns = ["source_accuracy", "clean_accuracy"]
-    places = rows[kind.isin([NATURAL.name, first.name])].groupby([*keys, columns[0]])
-    lines = places[columns[1]].mean().reset_index().groupby(keys)
-    rivals = rows[kind == LINF].groupby(keys)
+    along, others = _line_and_rivals(rows, first)
+    places = along.groupby([*keys, columns[0]])[columns[1]].mean().reset_index()
+    lines, rivals = places.groupby(keys), others.groupby(keys)
     gaps = []
     for key, line in lines:
         if key in rivals.groups:
@@ -156,13 +155,18 @@ def off_the_line(rows: pd.DataFrame, first: Constraint) -> tuple[int, int]:
 
     rows, first: as there.
     """
-    kind = rows["constraint"].map(lambda constraint: constraint.name)
     line, rivals = (
-        rows[among].groupby("source_seed")["source_accuracy"].agg(["min", "max"])
-        for among in (kind.isin([NATURAL.name, first.name]), kind == LINF)
+        part.groupby("source_seed")["source_accuracy"].agg(["min", "max"])
+        for part in _line_and_rivals(rows, first)
     )
     beyond = (rivals["min"] < line["min"]) | (rivals["max"] > line["max"])
     return int(beyond.sum()), len(beyond)
+
+
+def _line_and_rivals(rows, first):
+    """Return the rows of the sources on the line of `which_constraint`, and of those beside it."""
+    kind = rows["constraint"].map(lambda constraint: constraint.name)
+    return rows[kind.isin([NATURAL.name, first.name])], rows[kind == LINF]
 
 
 def shape(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
