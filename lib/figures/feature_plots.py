@@ -124,17 +124,25 @@ def judged(frame: pd.DataFrame, *, chance: float) -> Figure:
     return fig
 
 
-def marks(frame: pd.DataFrame, ax: Axes, *, scale: float = 100, mark: float | None = None) -> Axes:
-    """Draw means with their intervals, a line for each `what`, the constraints below one another.
+def marks(
+    frame: pd.DataFrame,
+    ax: Axes,
+    *,
+    by: str = "what",
+    scale: float = 100,
+    mark: float | None = None,
+) -> Axes:
+    """Draw means with their intervals, the constraints of a line below one another.
 
-    frame: columns what, constraint, mean, low, high. scale: of the numbers, 100 for percent. mark:
-    a value at which to draw a dashed line, such as that of chance, in the unit drawn, or None.
+    frame: columns by, constraint, mean, low, high. by: the column of which each value is a line.
+    scale: of the numbers, 100 for percent. mark: a value at which to draw a dashed line, such as
+    that of chance, in the unit drawn, or None.
     """
-    rows, step = list(dict.fromkeys(frame["what"])), 0.6 / frame["constraint"].nunique()
+    rows, step = list(dict.fromkeys(frame[by])), 0.6 / frame["constraint"].nunique()
     if mark is not None:
         ax.axvline(mark, color=DARK, lw=1, ls="--")
     how: dict = {"scale": scale, "across": True, "linestyle": "none", "capsize": 3}
-    beside(frame, "what", rows, ax, step=step, **how)
+    beside(frame, by, rows, ax, step=step, **how)
     ax.set_yticks(range(len(rows)), rows)
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     return ax

@@ -7,11 +7,12 @@ measured of all networks.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib import features
+from lib import features, stats
 from lib.constraint import NATURAL, Constraint
 from lib.images import Images, sample
 from lib.studies import likeness
@@ -28,6 +29,14 @@ MEASURES = {
     "others": "others' shapes",
 }
 """What tables call what is measured."""
+ENDS = {
+    "features left": (0, np.inf),
+    "way to the pixels": (-np.inf, 1),
+    "structure": (-1, 1),
+    "own shape": (0, np.inf),
+    "others' shapes": (0, np.inf),
+}
+"""What the measures cannot leave, where there is such an end."""
 ROBUST_JUDGE = Constraint("l2", 0.25)
 ASKED = 1000
 """Images that judges are examined on, at most."""
@@ -116,6 +125,19 @@ def rows(*made: Mapping[tuple[Constraint, int], Made]) -> pd.DataFrame:
     keys += [key for key in ("what", "start") if key in wide]
     long = wide.rename(columns=MEASURES).melt(keys, var_name="measure")
     return long.dropna(subset="value")
+
+
+def levels(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Summarise each measure over the training seeds, its intervals cut at its ENDS.
+
+    rows: as of `rows`. by: further columns to tell apart. Returns what `lib.stats.summary` does.
+    """
+    found = stats.summary(rows, "value", ["measure", *by])
+    ends = [ENDS.get(measure, stats.NONE) for measure in found["measure"]]
+    least, most = np.reshape(ends, (-1, 2)).T
+    for end in ("low", "high"):
+        found[end] = found[end].clip(least, most)
+    return found
 
 
 def invert(

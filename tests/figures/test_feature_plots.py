@@ -119,7 +119,8 @@ def test_marks():
     assert ax.get_ylim() == (1.5, -0.5)
     assert points["natural"].get_ydata()[0] < 0 < points["ℓ2 0.5"].get_ydata()[0]
     assert any(set(line.get_xdata()) == {10} for line in ax.lines)
-    ax = feature_plots.marks(frame, plt.subplots()[1], scale=1)
+    renamed = frame.rename(columns={"what": "measure"})
+    ax = feature_plots.marks(renamed, plt.subplots()[1], by="measure", scale=1)
     assert np.allclose(ax.containers[0].lines[0].get_xdata(), [0.2, 0.1])
 
 

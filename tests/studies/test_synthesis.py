@@ -1,9 +1,11 @@
 """Images that networks are run backwards to: held against the plain calls that they stand for."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from lib import features, microcosm
+from lib import features, microcosm, stats
 from lib.attacks import L2
 from lib.constraint import NATURAL, Constraint
 from lib.images import sample
@@ -165,6 +167,29 @@ def test_rows_of_all_networks_and_experiments(inverted, ladder):
     alone = ladder.each(synthesis.gradients, label="gradients", images=microcosm.draw(2, 5))
     assert synthesis.rows(alone).empty and "value" in synthesis.rows(alone)
     assert len(synthesis.rows(alone, inverted)) == len(rows) / 2
+
+
+def test_intervals_of_measures_end_where_these_do():
+    values = {
+        "features left": (0.01, 0.3), "way to the pixels": (0.99, 0.2), "structure": (-0.9, 0.9),
+        "excess": (-0.5, 3.0),
+    }  # fmt: skip
+    rows = pd.DataFrame(
+        {"constraint": NATURAL, "source_seed": seed, "measure": measure, "value": value}
+        for measure, pair in values.items()
+        for seed, value in enumerate(pair)
+    )
+    found = synthesis.levels(rows, ["constraint"]).set_index("measure")
+    assert list(found.index) == list(values)
+    for measure, (low, high) in {
+        "features left": (0, np.inf), "way to the pixels": (-np.inf, 1), "structure": (-1, 1),
+        "excess": stats.NONE,
+    }.items():  # fmt: skip
+        expected = stats.interval(values[measure], limits=(low, high))
+        assert tuple(found.loc[measure, ["mean", "low", "high"]]) == pytest.approx(expected)
+    once = synthesis.levels(rows[rows["source_seed"] == 0], ["constraint"])
+    assert once["low"].isna().all() and len(once) == len(values)
+    assert synthesis.levels(rows[:0], ["constraint"]).empty
 
 
 def test_judges_are_examined_on_images_and_in_noise(jury, world, monkeypatch):
