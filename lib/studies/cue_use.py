@@ -28,7 +28,7 @@ SHARES = {
     "shape_bias_of_all": ("bias of all conflicts",) * 2,
     "decided_of_all": ("of all, decided for a cue",) * 2,
 }
-"""What tables call the shares that are measured, of shape and texture, of phase and amplitude."""
+"""What tables call the shares that are measured: of shape and texture, of phase and amplitude."""
 
 
 def versions(images: Images, *, drawn: bool) -> dict[str | tuple[str, float], Images]:
@@ -98,10 +98,10 @@ def one_cue_targets(
     return targets
 
 
-def shares(rows: pd.DataFrame, *, phase: bool = False) -> pd.DataFrame:
+def shares(rows: pd.DataFrame, cue: str = "shape") -> pd.DataFrame:
     """Summarise what `lib.shape_bias.bias` returns, share by share, as a table shows it.
 
-    phase: whether the conflicts are of phase and amplitude.
+    cue: of which the bias is: "shape", or "phase" where conflicts are of phase and amplitude.
 
     Returns constraint, share (what the table calls it), and mean, low, high, seeds as
     `lib.stats.summary` does; values that are not known are left out.
@@ -111,7 +111,7 @@ def shares(rows: pd.DataFrame, *, phase: bool = False) -> pd.DataFrame:
     for column, title in SHARES.items():
         known = rows.dropna(subset=[column])
         part = stats.summary(known, column, ["constraint"], limits=(0, 1))
-        parts.append(part.assign(share=title[phase]))
+        parts.append(part.assign(share=title[cue == "phase"]))
     return pd.concat(part for part in parts if len(part))
 
 

@@ -151,7 +151,7 @@ def test_shares_of_what_was_asked():
     ]  # fmt: skip
     assert found.loc["conflicts that count", ["mean", "low", "high"]].tolist() == [0.5, 0, 1]
     assert found["seeds"].tolist() == [2, 2, 1, 2, 2] and found.loc["shape bias", "mean"] == 0.2
-    assert "for the phase" in set(cue_use.shares(rows, phase=True)["share"])
+    assert "for the phase" in set(cue_use.shares(rows, "phase")["share"])
 
 
 def test_a_conflict_of_each_pair():
