@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.advisor import scores
+from lib.advisor.copies import stand_ins
 from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
 from lib.images import Images, choose
 from lib.stats import resampled
@@ -43,33 +44,40 @@ def splits(images: Images, rounds: int, seed: int = 0) -> list[Split]:
     """Divide labelled images into FOLDS parts at random, several times.
 
     Each part holds the same share of each class, as far as that goes, and is the test side of one
-    split: so every image is tested on once a round.
+    split: so every image is tested on once a round. Identical images stay on one side, whatever
+    their labels: the one of the smallest class is divided, and the others go with it.
 
-    images: at least two of each class. rounds: how often. seed: of the divisions, the same
-    for every source.
+    images: at least two different ones of each class. rounds: how often. seed: of the divisions,
+    the same for every source.
 
-    Returns FOLDS × rounds Splits. Raises ValueError for a class with fewer than two images, and
-    for fewer than FOLDS images a class on average.
+    Returns FOLDS × rounds Splits. Raises ValueError for a class with fewer than two different
+    images, and for fewer than FOLDS images a class on average.
     """
-    counts = images.y.bincount(minlength=len(images.classes))
-    for name, count in zip(images.classes, counts.tolist(), strict=True):
+    place, classes = stand_ins(images), len(images.classes)
+    alone = place.unique()
+    y = images.y[alone]
+    _, labels = torch.stack([place, images.y]).unique(dim=1)
+    counts = labels.bincount(minlength=classes).tolist()
+    for name, count in zip(images.classes, counts, strict=True):
         if count < 2:
             raise ValueError(
-                f"class {name!r} has {count} labelled image(s); at least 2 are needed: label more, "
-                "or leave the class out"
+                f"class {name!r} has {count} different labelled image(s); at least 2 are needed: "
+                "label more, or leave the class out"
             )
-    if len(images) < FOLDS * len(images.classes):
+    if len(labels) < FOLDS * classes or y.bincount().max() < FOLDS:
         raise ValueError(
-            f"{len(images)} images of {len(images.classes)} classes are too few to split; at "
-            f"least {FOLDS * len(images.classes)} are needed"
+            f"{len(y)} different images of {classes} classes are too few to split; at least "
+            f"{FOLDS * classes} are needed"
         )
     from sklearn.model_selection import RepeatedStratifiedKFold  # slow to import
 
     folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=rounds, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
-        sides = list(folds.split(np.zeros(len(images)), images.y.numpy()))
-    return [Split(i, *map(torch.from_numpy, pair)) for i, pair in enumerate(sides)]
+        tests = [alone[test] for _, test in folds.split(np.zeros(len(y)), y.numpy())]
+    held = [torch.isin(place, test) for test in tests]
+    sides = [[side.nonzero().flatten() for side in (~mask, mask)] for mask in held]
+    return [Split(i, *pair) for i, pair in enumerate(sides)]
 
 
 def sizes(images: Images, parts: Sequence[Split]) -> list[int]:

@@ -42,7 +42,7 @@ def fine_tuned(
 
     Raises ValueError as `fine_tune` does.
     """
-    held = 0 if test else len(parts(images.y, folds, settings["seed"]))
+    held = 0 if test else len(parts(images, folds, settings["seed"]))
     again = bool(test and all_images)
     runs = 1 + held + again
     with bar(runs * settings["epochs"], "fine-tuning, epochs") as shown:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lib.advisor.copies import stand_ins
 from lib.freezing import join
 from lib.images import Images
 from lib.robustness import logits
@@ -44,29 +45,33 @@ def fine_tune(
         return tuned
 
     probs = torch.full((len(images), classes), torch.nan)
-    for train, test in parts(images.y, folds, seed):
+    for train, test in parts(images, folds, seed):
         found = outputs(tail(train), below[test].split(BATCH))
         probs[test] = found.softmax(1).cpu()
     return join(source, unfrozen_blocks, tail(everyone)), probs
 
 
-def parts(y: Tensor, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+def parts(images: Images, folds: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Divide images into folds, each of which is held out once: positions (train, test).
 
-    y: int64 (N,), classes. folds: each with the same share of every class, as far as that goes; no
-    more than the largest class has images. An image that is alone in its class always trains.
+    folds: each with the same share of every class, as far as that goes; no more than the largest
+    class has images. An image that is alone in its class always trains. Identical images are held
+    out together, as in `lib.advisor.advice.splits`, and count once.
 
     Returns as many pairs; none for fewer than two folds, or where every class has one image.
     """
-    counts = y.bincount()
+    place = stand_ins(images)
+    y = images.y
+    counts = y[place.unique()].bincount(minlength=len(images.classes))
     folds = min(folds, int(counts.max()))
     if folds < 2:
         return []
     held = torch.zeros(len(y), dtype=torch.int64)  # the fold that tests on an image, from 1; or 0
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     order = order[y[order].argsort(stable=True)]  # the classes one after another: dealt out in turn
-    order = order[counts[y[order]] > 1]
+    order = order[(counts[y[order]] > 1) & (place[order] == order)]
     held[order] = torch.arange(len(order)) % folds + 1
+    held = held[place]
     sides = [(held != fold, held == fold) for fold in range(1, folds + 1)]
     return [(train.nonzero().flatten(), test.nonzero().flatten()) for train, test in sides]
 

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.model_selection import RepeatedStratifiedKFold
 from split_rows import rows_of
 
 from lib.advisor import advice
@@ -46,11 +47,50 @@ def test_a_rare_class_is_always_trained_on():
         assert images.y[part.train].bincount(minlength=2).min() >= 1
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_without_copies_the_divisions_are_those_of_scikit_learn():
+    images = labelled([9, 30, 2])
+    folds = RepeatedStratifiedKFold(n_splits=4, n_repeats=3, random_state=5)
+    theirs = folds.split(np.zeros(41), images.y.numpy())
+    for part, (train, test) in zip(advice.splits(images, 3, seed=5), theirs, strict=True):
+        assert torch.equal(part.train, torch.from_numpy(train))
+        assert torch.equal(part.test, torch.from_numpy(test))
+
+
+def with_copies(images, *pairs):
+    """Put the pixels of the second of each pair in the place of those of the first."""
+    x = images.x.clone()
+    for one, other in pairs:
+        x[one] = x[other]
+    return Images(x, images.y, images.classes)
+
+
+def test_identical_images_are_on_one_side_whatever_their_labels():
+    twins = [(0, 50), (1, 51), (2, 60), (3, 61), (4, 5)]  # three classes, the last one of two
+    images = with_copies(labelled([30, 30, 2]), *twins)
+    parts = advice.splits(images, rounds=5)
+    for start in range(0, 20, 4):
+        tested = torch.cat([part.test for part in parts[start : start + 4]])
+        assert tested.sort().values.tolist() == list(range(62))
+    for part in parts:
+        test = set(part.test.tolist())
+        assert all((one in test) == (other in test) for one, other in twins)
+        assert images.y[part.train].bincount(minlength=3).min() >= 1
+        shares = images.y[part.test].bincount(minlength=3)[:2]
+        assert (shares - 7.5).abs().max() <= len(twins)
+
+
 def test_what_cannot_be_split_is_said():
     with pytest.raises(ValueError, match="class 'c1' has 1"):
         advice.splits(labelled([10, 1]), 1)
     with pytest.raises(ValueError, match="at least 12 are needed"):
         advice.splits(labelled([3, 3, 3]), 1)
+    with pytest.raises(ValueError, match="class 'c1' has 1 different"):
+        advice.splits(with_copies(labelled([10, 2]), (10, 11)), 1)
+    pairs = [(i, i + 4) for i in range(4)]
+    assert len(advice.splits(with_copies(labelled([4, 4]), *pairs), 1)) == 4  # of two labels each
+    with pytest.raises(ValueError, match="4 different images of 2 classes are too few"):
+        advice.splits(with_copies(labelled([4, 4]), *pairs, (0, 5)), 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from cleanlab.rank import get_label_quality_scores
+from numbered import numbered
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
@@ -29,8 +30,7 @@ def set_of():
     features[:, 0] += 4 * y - 2
     wrong = y.clone()
     wrong[5] = 1 - wrong[5]
-    blank = torch.zeros(32, 3, 8, 8, dtype=torch.uint8)
-    return features, Images(blank, wrong, ("left", "right"))
+    return features, numbered(wrong, ("left", "right"))
 
 
 def fitted(features, y, without=None):
@@ -95,7 +95,7 @@ def test_flipped_labels_are_found_and_chance_is_what_no_signal_finds():
     generator = torch.Generator().manual_seed(1)
     y = torch.arange(60) % 3
     noise = torch.randn(60, 3, generator=generator, dtype=torch.float64)
-    images = Images(torch.zeros(60, 3, 8, 8, dtype=torch.uint8), y, ("a", "b", "c"))
+    images = numbered(y, ("a", "b", "c"))
     parts = advice.splits(images, 1)
     told = noise + 6 * torch.nn.functional.one_hot(y, 3)
 
@@ -135,7 +135,7 @@ def test_it_finds_as_many_flipped_labels_as_cleanlab():
     features = torch.from_numpy(pixels[:300] / 16)
     true = torch.from_numpy(truth[:300]).long()
     y, wrong = mislabel(true, 10, 0.1, seed=0)
-    images = Images(torch.zeros(300, 3, 8, 8, dtype=torch.uint8), y, tuple("0123456789"))
+    images = numbered(y, tuple("0123456789"))
     parts = advice.splits(images, 1)
     probs = np.zeros((300, 10))
     for train, test in ((part.train, part.test) for part in parts):

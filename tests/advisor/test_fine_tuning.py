@@ -2,10 +2,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numbered import numbered
 from sklearn.model_selection import StratifiedKFold
 
 from lib.advisor import exported, fine_tuning
 from lib.datasets import labelled
+from lib.images import Images
 from lib.tuning import Recipe, freeze_below, outputs, tune
 from lib.zoo import models
 
@@ -42,7 +44,7 @@ def test_what_is_held_out_is_told_by_networks_that_have_not_seen_it(mine, unfroz
         source, images, folds=3, watch=lambda *told: calls.append(told), **how
     )
     assert len(calls) == 4 * SETTINGS["epochs"]
-    for train, test in fine_tuning.parts(images.y, 3, seed=7):
+    for train, test in fine_tuning.parts(images, 3, seed=7):
         alone, _ = fine_tuning.fine_tune(source, images[train], **how)
         expected = fine_tuning.stated(alone, images[test])
         assert torch.allclose(probs[test], expected, atol=1e-4)
@@ -55,7 +57,7 @@ def test_what_is_held_out_is_told_by_networks_that_have_not_seen_it(mine, unfroz
 def check_parts(counts, folds, seed):
     y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
-    parts = fine_tuning.parts(y, folds, seed)
+    parts = fine_tuning.parts(numbered(y), folds, seed)
     most = min(folds, max(counts))
     assert len(parts) == (most if most > 1 else 0)
     tested = torch.cat([test for _, test in parts]) if parts else torch.tensor([])
@@ -86,13 +88,25 @@ def test_any_folds_share_out_every_class_and_train_what_is_alone(counts, folds, 
 
 def test_folds_are_as_even_as_those_of_scikit_learn():
     y = torch.tensor([0] * 23 + [1] * 9 + [2] * 4)
-    ours = [y[test].bincount(minlength=3) for _, test in fine_tuning.parts(y, 4, 0)]
+    ours = [y[test].bincount(minlength=3) for _, test in fine_tuning.parts(numbered(y), 4, 0)]
     theirs = [
         y[torch.from_numpy(test)].bincount(minlength=3)
         for _, test in StratifiedKFold(4, shuffle=True, random_state=0).split(y.numpy(), y.numpy())
     ]
     assert sorted(map(int, torch.stack(ours)[:, 0])) == sorted(map(int, torch.stack(theirs)[:, 0]))
     assert torch.stack(ours)[:, 2].tolist() == torch.stack(theirs)[:, 2].tolist() == [1, 1, 1, 1]
+
+
+def test_identical_images_are_held_out_together_whatever_their_labels():
+    images = numbered(torch.tensor([0] * 12 + [1] * 5 + [2] * 2))
+    x = images.x.clone()
+    x[0], x[1], x[2] = x[12], x[17], x[3]
+    parts = fine_tuning.parts(Images(x, images.y, images.classes), 4, seed=0)
+    assert torch.cat([test for _, test in parts]).sort().values.tolist() == list(range(19))
+    for train, test in parts:
+        for twins in ({0, 12}, {1, 17}, {2, 3}):
+            assert twins <= set(train.tolist()) or twins <= set(test.tolist())
+        assert set(images.y[train].tolist()) == {0, 1, 2}
 
 
 def test_networks_of_other_libraries_are_put_together_too(mine, tmp_path):
