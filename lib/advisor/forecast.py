@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lib.advisor import scores
+
 RATES = np.geomspace(0.02, 3, 400)
 """Exponents that a learning curve may have."""
 
@@ -16,12 +18,14 @@ def forecast(
     The error is followed as a power law (Hestness et al., 2017), a + b·n^(−c) with a, b ≥ 0. Its
     trial: followed from the sizes up to 0.6 of the largest, by how much does it miss the accuracy
     that was measured at the largest? The interval comes from drawing the splits again with
-    replacement, widened for their overlap as in `lib.stats.resampled`; on each side the largest
-    miss among the sources is added, for the luck of the images is the smaller part of the error.
+    replacement, widened for their overlap as in `lib.stats.resampled`, and is no narrower than
+    `now` images allow (`scores.difference`), for splits that all agree have no spread; on each side
+    the largest miss among the sources is added, since the luck of the images is the smaller part of
+    the error.
 
     rows: as `lib.advisor.advice.measure` returns them, of several sizes, with a column constraint.
-    now: number of images labelled. test_share: of the images, on the test side of a split. draws,
-    seed: of the splits.
+    now: number of images labelled, each of which is tested on. test_share: of the images, on the
+    test side of a split. draws, seed: of the splits.
 
     Returns a DataFrame with a row for each source: constraint, mean, low, high of the gain in
     accuracy between `now` and twice that, and miss. With fewer than three sizes the curve cannot be
@@ -54,6 +58,7 @@ def _forecast(n, accuracy, now, test_share, draws, seed):
     gain, *others = after - before
     widened = (1 + count * test_share / (1 - test_share)) ** 0.5
     low, high = gain + widened * (np.quantile(others, [0.025, 0.975]) - gain)
+    _, low, high = scores.difference((gain, low, high), now)
     if early.sum() < 3:
         return gain, low, high, np.nan
     return gain, low, high, followed(n[early], curves[:1, early], n[-1:])[0, 0] - curves[0, -1]

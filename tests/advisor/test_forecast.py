@@ -56,6 +56,15 @@ def test_forecasts_hold_the_truth_and_count_the_trial():
     assert found.loc["a", "miss"] == pytest.approx(trial - means[-1])
 
 
+def test_where_all_splits_agree_the_gain_is_known_no_better_than_the_images_allow():
+    right = pd.concat([rows_of({"a": [1.0] * 4}, n) for n in (4, 8, 16, 32)])
+    for now in (50, 400):
+        gain = forecast.forecast(right, now, test_share=0.25).iloc[0]
+        assert gain["mean"] == gain["miss"] == 0
+        # At best one image more, of so many, would have told the two apart.
+        assert -gain["low"] == gain["high"] == pytest.approx(1.96 / (now + 2), rel=1e-3)
+
+
 def test_no_curve_is_followed_from_two_sizes():
     assert (
         forecast.forecast(measured([20, 30]), 40, test_share=0.25)[["mean", "low", "high"]]
