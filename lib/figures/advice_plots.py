@@ -16,7 +16,7 @@ from lib.figures.estimates import Estimate, percent, points, row
 from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION
 from lib.figures.names import in_one_line, literal, one_line
 from lib.figures.plots import beside
-from lib.figures.sentences import depth_in_words, listing
+from lib.figures.sentences import depth_in_words, highest, listing
 from lib.images import Images
 
 FEW = 10
@@ -85,13 +85,7 @@ def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
     tied = [plan_in_words(plan) for plan in ahead.loc[~(ahead["low"] > 0), "plan"]]
     named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)])
     sure = f"no difference can be told from {named}" if tied else "it is ahead of each other one"
-    equal = int(np.isclose(ahead["mean"], 0, atol=1e-9).sum())
-    shared = f", as have {equal} others that ask for more" * (equal > 1)
-    shared = shared or ", as has one other that asks for more" * equal
-    said = (
-        f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it has the highest mean{shared}; "
-        f"{sure}."
-    )
+    said = f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it {highest(ahead)}; {sure}."
     scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
     for gap in scratch.itertuples():
         lead = Estimate.of((gap.mean, gap.low, gap.high), "points")

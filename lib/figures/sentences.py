@@ -235,17 +235,27 @@ def recommendation(best: object, ahead: pd.DataFrame) -> str:
     tied = [best, *ahead.loc[~surely, "constraint"]]
     if not surely.any():
         others = listing(tied)
-        return f"No difference can be told between {others}; {best} has the highest mean."
+        return f"No difference can be told between {others}; {best} {highest(ahead)}."
     next_ = ahead.loc[surely, "constraint"].iloc[0]
     numbers = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
     lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(next_, *numbers)
     if len(tied) > 1:
         return (
             f"Start from {listing(tied, 'or')}: no difference can be told between them, but "
-            f"{best}, with the highest mean, is {lead}."
+            f"{best} {highest(ahead)} and is {lead}."
         )
-    more = ", and of the others by more" * (len(ahead) > 1)
+    more = ", and of the others by no less" * (len(ahead) > 1)
     return f"Start from {best}: it is {lead}{more}."
+
+
+def highest(ahead: pd.DataFrame) -> str:
+    """Say that the best has the highest mean, alone or with how many others.
+
+    ahead: as `lib.advisor.advice.leads` returns it.
+    """
+    equal = int(np.isclose(ahead["mean"], 0, rtol=0, atol=1e-9).sum())
+    others = f"{equal} others" if equal > 1 else "one other"
+    return f"shares the highest mean with {others}" if equal else "has the highest mean"
 
 
 def depth_in_words(unfrozen_blocks: int) -> str:

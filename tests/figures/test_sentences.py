@@ -221,7 +221,7 @@ def recommended(lows, best="a"):
 def test_a_recommendation_says_how_sure_it_is():
     assert recommended({}) == "Only a was measured, so there is nothing to choose."
     assert recommended({"b": 0.01, "c": 0.05}) == (
-        "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0), and of the others by more."
+        "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0), and of the others by no less."
     )
     assert recommended({"b": 0.01}) == "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0)."
     assert recommended({"b": -0.01, "c": -0.005}) == (
@@ -229,7 +229,12 @@ def test_a_recommendation_says_how_sure_it_is():
     )
     some = recommended({"b": -0.01, "c": 0.05})
     assert some.startswith("Start from a or b: no difference can be told between them")
-    assert some.endswith("is ahead of c by 7.0 points (5.0 to 9.0).")
+    assert some.endswith("a has the highest mean and is ahead of c by 7.0 points (5.0 to 9.0).")
+    assert recommended({"b": -0.02, "c": -0.01}) == (
+        "No difference can be told between a, b and c; a shares the highest mean with one other."
+    )
+    shared = recommended({"b": -0.02, "c": -0.02, "d": 0.05})
+    assert "but a shares the highest mean with 2 others and is ahead of d by" in shared
     # One split tells nothing of the spread.
     assert "No difference can be told" in recommended({"b": np.nan})
     assert recommended({}, NATURAL).startswith("Only natural was measured")
