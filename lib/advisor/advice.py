@@ -144,17 +144,20 @@ def plans(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(constraint=called, plan=plan)
 
 
-def summary(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, by: Sequence[str], choices: int = 1) -> pd.DataFrame:
     """Summarise accuracies over splits, for each combination of the columns `by`.
 
-    rows: as `measure` returns them. Returns a DataFrame of the columns `by`, mean, low, high and
-    balanced, the mean balanced accuracy; intervals as of `lib.stats.resampled`, no narrower than
-    so many images allow (`scores.share`), cut at 0 and 1.
+    rows: as `measure` returns them. choices: from how many the one that is looked at was picked by
+    its mean: each interval is one of 1 − 0.05/choices (Bonferroni).
+
+    Returns a DataFrame of the columns `by`, mean, low, high and balanced, the mean balanced
+    accuracy; intervals as of `lib.stats.resampled`, no narrower than so many images allow
+    (`scores.share`), cut at 0 and 1.
     """
-    found = []
+    found, level = [], 1 - 0.05 / choices
     for key, group in rows.groupby(list(by), sort=False):
-        interval = resampled(group["clean_accuracy"], TEST_SHARE)
-        values = scores.share(interval, _tested(group))
+        interval = resampled(group["clean_accuracy"], TEST_SHARE, level=level)
+        values = scores.share(interval, _tested(group), level)
         found.append((*key, *np.clip(values, 0, 1), group["balanced_accuracy"].mean()))
     return pd.DataFrame(found, columns=[*by, "mean", "low", "high", "balanced"])
 

@@ -47,15 +47,16 @@ def balanced(answers: Tensor, y: Tensor) -> float:
     return float((hits / counts)[counts > 0].mean())
 
 
-def share(interval: Interval, images: int) -> Interval:
-    """Widen a 95 % interval of a share to what so many images allow at best (Wilson, 1927).
+def share(interval: Interval, images: int, level: float = 0.95) -> Interval:
+    """Widen an interval of a share to what so many images allow at best (Wilson, 1927).
 
     Splits of few images may all agree, and their spread then claims to know what it cannot.
 
     interval: mean, low, high; NaN where unknown. images: that were tested on, each counted once.
+    level: of confidence.
     """
     mean, low, high = interval
-    known = binomtest(round(mean * images), images).proportion_ci(method="wilson")
+    known = binomtest(round(mean * images), images).proportion_ci(level, method="wilson")
     return mean, float(np.fmin(low, known.low)), float(np.fmax(high, known.high))
 
 

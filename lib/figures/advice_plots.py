@@ -66,13 +66,15 @@ def plan_in_words(plan: Any) -> str:
     return f"{plan.constraint} with {depth_in_words(plan.unfrozen_blocks)} trained"
 
 
-def beyond_naming_one(accuracy: Estimate, share: float) -> str:
+def beyond_naming_one(accuracy: Estimate, share: float, choices: int) -> str:
     """Say whether an accuracy, in %, is surely above what always naming the largest class gives.
 
-    share: of that class, 0 to 1.
+    accuracy: of the best of so many choices, with an interval that counts the picking, as in
+    `lib.advisor.advice.summary`. share: of that class, 0 to 1.
     """
     better = "surely better than" if accuracy.low > 100 * share else "not surely better than"
-    return f"that is {better} always naming the largest class, {100 * share:.1f} %"
+    picked = f", counting that it is the best of {choices}" * (choices > 1)
+    return f"that is {better} always naming the largest class, {100 * share:.1f} %{picked}"
 
 
 def what_to_take(best: Any, ahead: pd.DataFrame) -> str:

@@ -240,6 +240,22 @@ def test_the_best_of_equals_is_seldom_called_best():
     assert wrong <= 10
 
 
+def test_the_best_of_several_that_guess_is_seldom_surely_above_guessing():
+    """Splits that share images: their accuracies correlate by the share that is tested on."""
+    rng, sources, trials = np.random.default_rng(3), 5, 400
+    alarms = {1: 0, sources: 0}
+    for _ in range(trials):
+        shared, own = rng.normal(0, 0.05, (sources, 1)), rng.normal(0, 0.05, (sources, 8))
+        values = 0.5 + 0.25**0.5 * shared + 0.75**0.5 * own
+        rows = rows_of({str(i): value for i, value in enumerate(values)})
+        for choices in alarms:
+            found = advice.summary(rows, ["constraint"], choices)
+            alarms[choices] += found.loc[found["mean"].idxmax(), "low"] > 0.5
+    expected = 1 - (1 - 0.025 / sources) ** sources
+    assert alarms[sources] <= trials * expected + 3 * (trials * expected) ** 0.5
+    assert alarms[1] > 2 * trials * expected  # without it there are many
+
+
 def test_intervals_are_no_narrower_than_the_images_allow():
     """Every split has 25 images, of which the same share is right."""
     alike = {"a": [0.96] * 8, "b": [0.96] * 8, "c": [0.2] * 8}

@@ -131,9 +131,13 @@ def test_what_so_few_images_cannot_tell_is_said():
 
 
 def test_an_accuracy_is_held_against_naming_the_largest_class():
-    better = advice_plots.beyond_naming_one(Estimate(98, 96.5, 99, "%"), 0.96)
+    better = advice_plots.beyond_naming_one(Estimate(98, 96.5, 99, "%"), 0.96, 1)
     assert better == "that is surely better than always naming the largest class, 96.0 %"
-    assert "not surely" in advice_plots.beyond_naming_one(Estimate(97, 92, 99, "%"), 0.96)
+    of_five = advice_plots.beyond_naming_one(Estimate(97, 92, 99, "%"), 0.96, 5)
+    assert of_five == (
+        "that is not surely better than always naming the largest class, 96.0 %, counting that "
+        "it is the best of 5"
+    )
 
 
 def plans(*gaps):
