@@ -189,7 +189,12 @@ def suspects(table: pd.DataFrame, names: Sequence[str], classes: Sequence[str]) 
             "label": [in_one_line(classes[i]) for i in table["label"]],
             "network says": [in_one_line(classes[i]) for i in table["answer"]],
             "sure, %": (100 * table["sure"]).map("{:.0f}".format).to_numpy(),
-            "self-influence": table["self-influence"].map("{:.2f}".format).to_numpy(),
-            "harm × 1000": (1000 * table["harm"]).map("{:.2f}".format).to_numpy(),
+            "self-influence": table["self-influence"].map(_significant).to_numpy(),
+            "harm × 1000": (1000 * table["harm"]).map(_significant).to_numpy(),
         }
     )
+
+
+def _significant(value):
+    """Write a number with two digits after the point, or as many as show two that are not 0."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:#.2g}"

@@ -88,6 +88,13 @@ def test_the_table_names_the_images():
     assert table["image"].tolist() == ["right/4.png", "left/2.png"]
 
 
+def test_small_influences_are_no_zeros():
+    values = {"self-influence": [0.001, 0.0], "harm": [-4.2e-6, 0.000012]}
+    table = advice_plots.suspects(suspects().assign(**values), list("01234"), ("left", "right"))
+    assert table["self-influence"].tolist() == ["0.0010", "0.00"]
+    assert table["harm × 1000"].tolist() == ["-0.0042", "0.012"]
+
+
 def test_classes_are_named_as_they_are():
     odd = ("$a$ & $b$", "<c>\nd")
     fig = advice_plots.doubtful(torch.rand(5, 3, 8, 8), {"harm": suspects()}, odd)
