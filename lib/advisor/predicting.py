@@ -9,7 +9,7 @@ from typing import NamedTuple, TextIO
 import torch
 from torch import nn
 
-from lib.datasets.reading import read_image, shown
+from lib.datasets.reading import Unreadable, extremes, mode_of, read_image, shown
 from lib.datasets.walk import LeftOut, files_below
 from lib.training import pixels
 
@@ -39,9 +39,9 @@ def predict(
 
     network, about: as `lib.advisor.exported.load` returns them. left: counts what is left out.
 
-    Yields Rows, sorted by file; of an image that cannot be read, or whose answer is not finite, the
-    Row has an error. Raises ValueError, before the first of them, where there is no folder, or no
-    image in it.
+    Yields Rows, sorted by file; of an image that cannot be read, is deep grey in another unit than
+    what was learned, or whose answer is not finite, the Row has an error. Raises ValueError, before
+    the first of them, where there is no folder, or no image in it.
     """
     root, left = Path(folder).expanduser(), left or LeftOut()
     paths = [file.path for file in files_below(root, left)] if root.is_dir() else []
@@ -76,6 +76,7 @@ def _rows(network, about, root, paths):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of what Pillow finds odd, and reads
+                    _check_unit(path, depth)
                     read[path] = read_image(path, about["size"], depth)
             except ValueError as error:
                 errors[path] = str(error)
@@ -89,6 +90,21 @@ def _rows(network, about, root, paths):
             else:
                 sure, answer = said[path].max(0)
                 yield Row(name, about["classes"][answer], float(sure))
+
+
+def _check_unit(path, depth):
+    """Raise Unreadable for a deep grey image of 0 to 1 where whole levels are meant, or reversed.
+
+    A folder to learn from is read by the range of its own; this image would be all black, or white.
+    """
+    mode, _ = mode_of(path)
+    if not mode.startswith(("I", "F")):
+        return
+    (low, high), (_, top) = depth, extremes(path)
+    # Floats go a little beyond 1 where they were scaled; whole numbers up to 1 are a dark image.
+    if top >= 2 if high <= 1 else mode == "F" and 0 < top <= 1:
+        reason = f"it reaches {top:g}, where {low:g} is black to the network and {high:g} white"
+        raise Unreadable((path, f"{reason}; scale it to these, or to 8 bits"))
 
 
 @torch.no_grad()

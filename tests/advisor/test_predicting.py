@@ -104,6 +104,29 @@ def test_an_answer_that_is_not_finite_is_an_error(tmp_path):
     assert light == predicting.Row("light/0.png", error="the network's answer is not finite")
 
 
+@pytest.mark.parametrize(
+    ("white", "refused"),
+    [(65535.0, ["unit.tif"]), (4095.0, ["unit.tif"]), (1.0, ["levels.png", "levels.tif"])],
+)
+def test_deep_grey_in_another_unit_than_was_learned_is_refused(tmp_path, white, refused):
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    deep = {
+        "unit.tif": ramp,
+        "levels.tif": 4000 * ramp,
+        "levels.png": (4000 * ramp).astype(np.uint16),
+        "black.tif": 0 * ramp,
+        "dark.png": (3 * ramp).astype(np.uint16) // 2,
+    }
+    for name, values in deep.items():
+        Image.fromarray(values).save(tmp_path / name)
+    about = {"size": 16, "classes": list("abcd"), "depth": (0.0, white)}
+    rows = {row.file: row for row in predicting.predict(Corners(), about, tmp_path)}
+    errors = {name: row.error for name, row in rows.items() if row.error}
+    assert list(errors) == refused
+    told = f"where 0 is black to the network and {white:g} white; scale it to these, or to 8"
+    assert all(told in error for error in errors.values())
+
+
 @pytest.mark.parametrize("name", ["nowhere/p.csv", "mine.pt2", "photo.png", "here.csv"])
 def test_out_is_checked_before_anything_is_computed(name, saved, mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
