@@ -1,6 +1,6 @@
 """Networks that one could start from, by the names that a command line takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,16 +8,14 @@ import torch
 from torch import nn
 
 from lib import datasets
-from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint, constraints, middle
-from lib.datasets import labelled
-from lib.images import Images
+from lib.constraint import FROM_SCRATCH, UNTRAINED, Constraint
 from lib.networks import choose_device
-from lib.runtime.rules import listed
 from lib.studies import Ladder, pretrained
 from lib.studies.parameters import a_source, check_learning
 from lib.zoo import published, shipped
 from lib.zoo.names import locate
 
+RANDOM = {UNTRAINED, FROM_SCRATCH}
 SMALL, LARGE = 32, 224
 """Pixels of a side that the small networks are fed with, and those for photographs."""
 
@@ -64,14 +62,14 @@ def load(
     names, where = list(names), choose_device(device)
     for name in names:
         a_source(name)
-    of_ladder = {name: constraint for name in names if (constraint := _constraint(name))}
+    under = {name: constraint for name in names if (constraint := of_ladder(name))}
     given = {"source_data": source_data, "n_source": n_source, "source_epochs": source_epochs}
     given |= {"attack_steps": attack_steps, "device": device, "cluster": cluster}
     check_learning(given)
-    models = _of_ladder(set(of_ladder.values()), given, source_seed)
+    models = _networks(set(under.values()), given, source_seed)
     starts = [
-        Start(name, of_ladder[name], models[of_ladder[name]], SMALL)
-        if name in of_ladder
+        Start(name, under[name], models[under[name]], SMALL)
+        if name in under
         else _shipped(name, source_seed, where) or _checkpoint(name, where)
         for name in names
     ]
@@ -82,62 +80,12 @@ def load(
     return starts
 
 
-def asked(given: Mapping) -> list[str]:
-    """List the names that a chapter's parameters ask for, and "untrained", for `load`.
-
-    given: sources, and with_ladder, l2 and linf. Raises ValueError where they name none.
-    """
-    named = [one.text for one in constraints(given["l2"], given["linf"])] * given["with_ladder"]
-    named += listed(given["sources"])
-    if not named:
-        raise ValueError("without the ladder, name sources: -p sources NAME")
-    return list(dict.fromkeys([*named, UNTRAINED.text]))
-
-
-def settings(given: Mapping) -> dict:
-    """Take of a chapter's parameters those that `load` takes besides the names.
-
-    Where no name that `asked` returns is of the ladder but its last, random weights are of the form
-    of the sources that come with the book.
-    """
-    *names, _ = asked(given)
-    if any(map(_constraint, names)):
-        return {name: given[name] for name in load.__kwdefaults__ or ()}
-    elsewhere = {name: given[name] for name in ("source_seed", "device", "cluster")}
-    return {"source_data": shipped.PHOTOGRAPHS, **elsewhere}
-
-
-def images(starts: Iterable[Start], target: str, n: int) -> dict[Constraint, Images]:
-    """Load the labelled images for each start, in the size that it expects.
-
-    target, n: as in `lib.datasets.labelled.load`, which may raise.
-    """
-    return {start.constraint: labelled.load(target, n, size=start.size)[0] for start in starts}
-
-
-def ladder(starts: Iterable[Start], *, source_seed: int = 0, cluster: str = "") -> Ladder:
-    """Return starts as a Ladder, all of one seed, in their order.
-
-    It computes on the device they are on, or on that of each worker of a cluster.
-    """
-    networks = {(start.constraint, source_seed): start.model for start in starts}
-    devices = {next(model.parameters()).device for model in networks.values()}
-    return Ladder(networks, device="auto" if cluster else devices.pop(), cluster=cluster)
-
-
-def robust_and_natural(starts: Iterable[Start]) -> tuple[Constraint, Constraint] | None:
-    """Return what two starts are called that differ in an ℓ2 adversary alone, or None.
-
-    Of those that come with the book, or else of the ladder: the middle ball, of two the weaker, and
-    the natural one.
-    """
-    starts = list(starts)
-    for meant in (shipped.parse, _constraint):
-        called = {meant(start.name): start.constraint for start in starts}
-        balls = [under for under in called if under and under.name == "l2"]
-        if balls and NATURAL in called:
-            return called[middle(balls)], called[NATURAL]
-    return None
+def of_ladder(name: str) -> Constraint | None:
+    """Return the constraint of the ladder, or of random weights, that a name means, or None."""
+    try:
+        return Constraint.parse(name)
+    except ValueError:
+        return None
 
 
 def depth(name: str, unfrozen_blocks: int | None) -> int:
@@ -146,7 +94,7 @@ def depth(name: str, unfrozen_blocks: int | None) -> int:
     unfrozen_blocks: as asked for, or None: then the head alone, and from scratch everything. Raises
     ValueError where less is asked for from scratch.
     """
-    if _constraint(name) != FROM_SCRATCH:
+    if of_ladder(name) != FROM_SCRATCH:
         return unfrozen_blocks or 0
     if unfrozen_blocks not in (None, -1):
         raise ValueError(
@@ -156,31 +104,32 @@ def depth(name: str, unfrozen_blocks: int | None) -> int:
     return -1
 
 
-def _constraint(name):
-    """Return the constraint of the ladder that a name means, or None."""
-    try:
-        return Constraint.parse(name)
-    except ValueError:
-        return None
-
-
-def _of_ladder(asked, given, seed):
+def _networks(asked, given, seed):
     """Return {constraint: network} of the ladder, and of random weights."""
     device = choose_device(given["device"])
     if shipped.meant(given["source_data"]):
         learned = {name: UNTRAINED if name == FROM_SCRATCH else name for name in asked}
         return {name: shipped.load(c, seed)[0].to(device) for name, c in learned.items()}
-    models = {}
-    if asked:
+    trained, controls, models = asked - RANDOM, asked & RANDOM, {}
+    if trained:
         train, test = datasets.learned(given["source_data"], given["n_source"])
-    if controls := {UNTRAINED, FROM_SCRATCH} & asked:
-        model = pretrained.untrained(train, seed=seed, device=device)
-        models |= dict.fromkeys(controls, model)
-    if trained := asked - {UNTRAINED, FROM_SCRATCH}:
         how = {"under": sorted(trained), "seeds": [seed], "controls": False}
         made = Ladder.of(given, train, test, **how)
         models |= {constraint: model for (constraint, _), model in made.networks.items()}
+    elif controls:
+        train = _measured_on(given["source_data"], given["n_source"])
+    if controls:
+        model = pretrained.untrained(train, seed=seed, device=device)
+        models |= dict.fromkeys(controls, model)
     return models
+
+
+def _measured_on(source_data, n_source):
+    """Load what the statistics of random weights are measured on: no test image has a part."""
+    try:
+        return datasets.load(source_data, n=n_source or None)
+    except ValueError as error:
+        raise ValueError(str(error).replace("n is", "n_source is", 1)) from None
 
 
 def _shipped(name, seed, device):

@@ -1,9 +1,8 @@
 import pytest
 import torch
-from PIL import Image
 
 from lib import datasets
-from lib.advisor import starts
+from lib.advisor import candidates, starts
 from lib.constraint import FROM_SCRATCH, NATURAL, UNTRAINED, Constraint
 from lib.studies import pretrained
 from lib.zoo import models, shipped
@@ -30,7 +29,7 @@ def test_starts_are_the_sources_of_that_name():
     for start, expected in ((found[2], natural), (found[0], control), (found[3], control)):
         ours = start.model.state_dict()
         assert all(torch.equal(ours[key], value) for key, value in expected.state_dict().items())
-    ladder = starts.ladder(found, source_seed=3)
+    ladder = candidates.ladder(found, source_seed=3)
     assert list(ladder.networks) == [(start.constraint, 3) for start in found]
     assert all(ladder.networks[start.constraint, 3] is start.model for start in found)
     assert str(ladder.device) == "cpu" and not ladder.rows_file
@@ -64,20 +63,6 @@ def test_those_that_come_with_the_book_stand_beside_the_ladder(photographs):
         starts.load(["photographs natural"], device="cpu")
 
 
-def test_what_differs_in_the_adversary_alone_is_found(photographs):
-    def found(*names):
-        called = {name: starts.Start(name, Constraint(name.upper()), None, 32) for name in names}
-        pair = starts.robust_and_natural(called.values())
-        return pair and [constraint.name for constraint in pair]
-
-    ladder = ("natural", "l2 0.1", "l2 0.25", "l2 0.5", "linf 0.01", "untrained")
-    assert found(*ladder) == ["L2 0.25", "NATURAL"]
-    assert found("l2 0.5", "natural", "l2 0.1") == ["L2 0.1", "NATURAL"]
-    assert found("linf 0.01", "natural") is None and found("l2 0.5", "untrained") is None
-    come = ("photographs natural", "photographs l2 0.5")
-    assert found(*ladder, *come) == ["PHOTOGRAPHS L2 0.5", "PHOTOGRAPHS NATURAL"]
-
-
 def test_with_photographs_as_what_it_learned_the_ladder_is_of_those(photographs):
     how = {"source_data": "photographs", "source_seed": 3, "device": "cpu"}
     found = starts.load(["l2 0.5", "natural", "from scratch"], **how)
@@ -106,7 +91,7 @@ def test_a_checkpoint_is_called_after_its_file(tmp_path):
     torch.save(large.state_dict(), tmp_path / "large.pt")
     (start,) = starts.load([f"torchvision:mobilenet_v2:{tmp_path / 'large.pt'}"], device="cpu")
     assert start.size == 224
-    ladder = starts.ladder([start])
+    ladder = candidates.ladder([start])
     rows = ladder.measure(told, label="starts")
     assert list(rows["constraint"]) == [Constraint("large")] and list(rows["classes"]) == [3]
     with pytest.raises(ValueError, match="two sources are called mine"):
@@ -137,33 +122,17 @@ def test_unknown_names_are_refused_before_anything_is_trained(name, said):
         starts.load(["natural", name], device="cpu")
 
 
-def given(**changed):
-    values = {"sources": "photographs natural", "with_ladder": False, "l2": [0.25], "linf": []}
-    return {**values, **starts.load.__kwdefaults__, "n_source": 20, **changed}
+def test_random_weights_see_training_images_alone(monkeypatch):
+    load = datasets.load
 
+    def training(name, split="train", **how):
+        assert split == "train"
+        return load(name, split, **how)
 
-def test_a_chapter_asks_for_its_sources_and_random_weights():
-    assert starts.asked(given()) == ["photographs natural", "untrained"]
-    twice = given(sources="natural, untrained", with_ladder=True)
-    assert starts.asked(twice) == ["natural", "l2 0.25", "untrained"]
-    with pytest.raises(ValueError, match="without the ladder, name sources"):
-        starts.asked(given(sources=""))
-
-
-def test_random_weights_have_the_form_of_the_sources_beside_them():
-    book, ladder = starts.settings(given()), starts.settings(given(with_ladder=True))
-    assert book["source_data"] == "photographs" and "n_source" not in book
-    assert ladder["source_data"] == "microcosm" and ladder["n_source"] == 20
-    named = starts.settings(given(sources="photographs natural, l2 0.5"))
-    assert named["source_data"] == "microcosm"
-
-
-def test_each_start_is_shown_images_of_its_size(tmp_path):
-    for name in ("left", "right"):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-        for i in range(3):
-            Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(tmp_path / "mine" / name / f"{i}.png")
-    two = [starts.Start(str(n), Constraint(str(n)), None, n) for n in (8, 16)]
-    found = starts.images(two, str(tmp_path / "mine"), 0)
-    sides = {name.name: images.x.shape[-1] for name, images in found.items()}
-    assert sides == {"8": 8, "16": 16} and {len(images) for images in found.values()} == {6}
+    monkeypatch.setattr(datasets, "load", training)
+    (start,) = starts.load(["untrained"], **QUICK)
+    expected = pretrained.untrained(load("faces", n=20), device="cpu").state_dict()
+    ours = start.model.state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in expected.items())
+    with pytest.raises(ValueError, match="n_source is 900; allowed are"):
+        starts.load(["untrained"], **QUICK | {"n_source": 900})
