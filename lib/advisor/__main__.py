@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 
 from lib import datasets
-from lib.advisor import checked, exported, predicting, starts
+from lib.advisor import checked, exported, options, predicting, starts
 from lib.datasets import labelled
 from lib.datasets.walk import LeftOut
 from lib.freezing import split
 from lib.runtime import command_line
-from lib.studies.parameters import TABLE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,11 +32,9 @@ def commands() -> None:
 @click.option("--unfrozen-blocks", type=int, help="Trained besides the head (0); -1: all.")
 @click.option("--folds", type=click.IntRange(0, 1000), default=4, help="Held out in turn; 0: none.")
 @click.option("--all-images", is_flag=True, help="Afterwards train on the test images too.")
-@click.option(
-    "--epochs", type=click.IntRange(1, 10_000), default=150, help="Passes over the images."
-)
-@click.option("--lr", type=click.FloatRange(1e-6, 100), default=0.1, help="First learning rate.")
-@click.option("--seed", type=int, default=0, help="Of the new head, the batches and the folds.")
+@click.option("--epochs", type=int, default=150, help="Passes over the images.")
+@click.option("--lr", type=float, default=0.1, help="First learning rate.")
+@click.option("--seed", type=click.IntRange(0, 10**6), default=0, help="Of head, batches, folds.")
 @click.option("--source-seed", type=int, default=0, help="Training seed of the source.")
 @click.option("--source-data", default="microcosm", help="What the source learns: set or folder.")
 @click.option("--n-source", type=int, default=2500, help="Training images of it; 0: all.")
@@ -45,14 +42,18 @@ def commands() -> None:
 @click.option("--attack-steps", type=int, default=1, help="PGD steps of robust training.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--cluster", default="", help="Dask scheduler on which the source is trained.")
-def fit_command(target, source, out, unfrozen_blocks, folds, all_images, epochs, lr, seed, **how):
+@click.pass_context
+@options.as_typed()
+def fit_command(
+    context, target, source, out, unfrozen_blocks, folds, all_images, epochs, lr, seed, **how
+):
     """Fine-tune a source to the images of a folder, and save the network.
 
     TARGET has one sub-folder of images for each class, or is a known set. Where it is split, its
     test images tell how good the network is; else images that are held out in turn do.
     """
     exported.check(out)
-    TABLE["cluster"].rule("cluster", how["cluster"])
+    options.check(context)
     if folds == 1:
         raise ValueError("--folds is 1; take 2 and more, or 0 to hold out none")
     unfrozen_blocks = starts.depth(source, unfrozen_blocks)

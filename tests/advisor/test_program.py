@@ -19,14 +19,27 @@ def bad(mine, saved, checkpoint, tmp_path):
     (tmp_path / "empty").mkdir()
     out = ["--out", str(tmp_path / "new.pt2")]
     source = ["--source", checkpoint]
+    few = ["--source", "untrained", "--n-source", "9999999"]
     return [
         (["fit", "nowhere", *source, *out], "there is no data set or folder 'nowhere'"),
         (["fit", str(mine), "--source", "natur", *out], "there is no source 'natur'"),
         (["fit", str(mine), *source, "--out", str(tmp_path / "new.pth")], "call it new.pt2"),
-        (["fit", str(mine), *source, *out, "--unfrozen-blocks", "9"], "unfrozen_blocks is 9"),
-        (["fit", str(mine), *source, *out, "--epochs", "0"], "0 is not in the range 1<=x<=10000"),
+        (["fit", str(mine), *source, *out, "--unfrozen-blocks", "9"], "--unfrozen-blocks is 9"),
+        (["fit", str(mine), *source, *out, "--epochs", "0"], "'--epochs': epochs must be a whole"),
         (["fit", str(mine), *source, *out, "--epochs", "x"], "'x' is not a valid integer"),
-        (["fit", str(mine), *source, *out, "--lr", "1e20"], "1e+20 is not in the range"),
+        (["fit", str(mine), *source, *out, "--lr", "1e20"], "a number from 1e-06 to 100"),
+        (["fit", str(mine), *source, *out, "--lr", "nan"], "'--lr': lr must be a number from"),
+        (["fit", str(mine), *source, *out, "--seed", "1" * 23], "'--seed': 1111"),
+        (["fit", str(mine), *out, "--source", "photographs l2 x"], "'--source': l2 is 'x'; allow"),
+        (["fit", str(mine), *out, "--source", "natural", "--device", "gpu"], "'--device': device"),
+        (
+            ["fit", str(mine), *out, "--source", "natural", "--source-data", "nowhere"],
+            "'--source-data': there is no data set or folder 'nowhere'",
+        ),
+        (
+            ["fit", str(mine), *out, *few, "--source-data", "faces"],
+            "--n-source is 9999999; allowed are",
+        ),
         (
             ["fit", str(mine), *source, *out, "--folds", "1"],
             "take 2 and more, or 0 to hold out none",
@@ -117,7 +130,7 @@ def test_a_cluster_that_is_none_is_said_before_an_image_is_read(tmp_path, capsys
     monkeypatch.setattr(program.datasets, "opened", None)
     arguments = ["--source", "natural", "--out", str(tmp_path / "a.pt2"), "--cluster", "here"]
     assert program.main(["fit", str(tmp_path), *arguments]) == 1
-    assert capsys.readouterr().err.startswith("error: 'here' is no address of a Dask scheduler")
+    assert capsys.readouterr().err.startswith("error: Invalid value for '--cluster': 'here' is no")
 
 
 @pytest.mark.filterwarnings("default")
