@@ -61,6 +61,8 @@ def fit_command(
     about = datasets.survey(target)
     _say(about.lines() if about.divided else about.together().lines())
     labelled.check(target)
+    idle, why = ("folds", "beside") if about.divided else ("all_images", "without")
+    options.refuse(context, [idle], f"{why} test images")
     (start,) = starts.load([source], **how)
     split(start.model, unfrozen_blocks)  # refused before anything is computed
     images, _ = labelled.load(target, size=start.size)

@@ -15,14 +15,15 @@ def fit(target: str, source: str, out: str, **options: object) -> str:
     """Write the command line that fine-tunes and saves.
 
     target, source, out: its arguments. options: those of `python -m lib.advisor fit`, by name;
-    defaults are left out.
+    defaults are left out, and what has no part in such a source.
     """
     defaults = asdict(Recipe()) | {"unfrozen_blocks": starts.depth(source, None)}
     for function in (fine_tuning.fine_tune, starts.load):
         defaults = (function.__kwdefaults__ or {}) | defaults
     words = [*_program("fit"), str(target), "--source", source]
+    idle = starts.idle(source, str(options.get("source_data", defaults["source_data"])))
     for name, value in options.items():
-        if value != defaults[name]:
+        if value != defaults[name] and name not in idle:
             words += [f"--{name.replace('_', '-')}", f"{value}"]
     return shlex.join([*words, "--out", str(out)])
 

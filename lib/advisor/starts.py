@@ -80,6 +80,24 @@ def load(
     return starts
 
 
+def idle(name: str, source_data: str = "microcosm") -> set[str]:
+    """Name the settings of `load` that have no part in a start of this name.
+
+    source_data: as in `load`. A file heeds the device alone, what comes with the book its training
+    seed as well, and random weights the images, too, that their statistics are measured on.
+    """
+    under = of_ladder(name)
+    if under is None:
+        heeded = ["source_seed"] if shipped.parse(name) else []
+    elif shipped.meant(source_data):
+        heeded = ["source_seed", "source_data"]
+    elif under in RANDOM:
+        heeded = ["source_seed", "source_data", "n_source"]
+    else:
+        return set()
+    return set(load.__kwdefaults__ or ()) - {"device", *heeded}
+
+
 def of_ladder(name: str) -> Constraint | None:
     """Return the constraint of the ladder, or of random weights, that a name means, or None."""
     try:

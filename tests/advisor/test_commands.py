@@ -29,6 +29,11 @@ def test_the_command_is_the_one_that_the_parser_reads():
     assert {key: found[key] for key in told} == told
     assert (found["target"], found["source"]) == ('my $5 "images"', "l2 0.5")
     assert str(found["out"]) == "a.pt2"
+    spare = {"source_seed": 2, "n_source": 9, "source_data": "photographs", "attack_steps": 3}
+    book = commands.fit("digits", "photographs natural", "a.pt2", **spare)
+    assert book.endswith("--source 'photographs natural' --source-seed 2 --out a.pt2")
+    random = read(commands.fit("digits", "untrained", "a.pt2", **spare))
+    assert random["source_data"] == "photographs" and random["n_source"] == 2500
     scratch = read(commands.fit("digits", "from scratch", "a.pt2", unfrozen_blocks=-1))
     assert starts.depth(scratch["source"], scratch["unfrozen_blocks"]) == -1
 
@@ -46,8 +51,7 @@ def test_the_printed_command_works_where_it_was_printed(mine, checkpoint, tmp_pa
     """In a shell that knows no environment, from the folder that the chapter ran in."""
     monkeypatch.chdir(tmp_path)
     Path("it's mine").symlink_to(mine)
-    monkeypatch.setattr(starts.load, "__kwdefaults__", starts.load.__kwdefaults__ | {"folds": 4})
-    line = commands.fit("it's mine", checkpoint, "a.pt2", epochs=1, folds=0, device="cpu")
+    line = commands.fit("it's mine", checkpoint, "a.pt2", epochs=1, device="cpu")
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=bare)
     assert done.returncode == 0, done.stderr

@@ -68,6 +68,29 @@ def test_errors_are_one_line_and_nothing_is_written(mine, saved, checkpoint, tmp
     assert sorted(tmp_path.iterdir()) == there
 
 
+@pytest.mark.parametrize(
+    ("source", "options", "idle"),
+    [
+        ("photographs l2 0.5", ["--n-source", "2500"], "--n-source has no effect where the source"),
+        ("photographs l2 0.5", ["--source-data", "faces"], "--source-data has no effect"),
+        ("untrained", ["--attack-steps", "3"], "--attack-steps has no effect where the source is"),
+        ("natural", ["--source-data", "photographs", "--source-epochs", "6"], "--source-epochs"),
+        (None, ["--source-seed", "1"], "--source-seed has no effect where the source is 'small_"),
+        (None, ["--all-images"], "--all-images has no effect without test images; leave it out"),
+        (None, ["--folds", "4"], "--folds has no effect beside test images; leave it out"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(
+    source, options, idle, mine, checkpoint, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(checked, "fine_tuned", lambda *_, **__: pytest.fail("too late"))
+    target = "faces" if "--folds" in options else str(mine)
+    arguments = ["fit", target, "--source", source or checkpoint, "--out", str(tmp_path / "a.pt2")]
+    assert program.main([*arguments, *options]) == 1
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {idle}") and error.endswith("; leave it out")
+
+
 def test_weights_that_are_no_numbers_are_refused_by_name(mine, tmp_path, capsys):
     model = models.build("small_resnet", 4, seed=1, width=16)
     model.blocks[0][0].weight.data[0] = float("nan")

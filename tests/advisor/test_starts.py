@@ -136,3 +136,12 @@ def test_random_weights_see_training_images_alone(monkeypatch):
     assert all(torch.equal(ours[key], value) for key, value in expected.items())
     with pytest.raises(ValueError, match="n_source is 900; allowed are"):
         starts.load(["untrained"], **QUICK | {"n_source": 900})
+
+
+def test_what_has_no_part_in_a_start():
+    every = set(starts.load.__kwdefaults__)
+    assert starts.idle("l2 0.5") == set()
+    assert every - starts.idle("untrained") == {"device", "source_seed", "source_data", "n_source"}
+    assert every - starts.idle("natural", "photographs") == {"device", "source_seed", "source_data"}
+    assert every - starts.idle("photographs natural") == {"device", "source_seed"}
+    assert every - starts.idle("resnet18_l2_eps3") == {"device"}
