@@ -110,7 +110,7 @@ def behind(best: Constraint, ahead: pd.DataFrame, ax: Axes) -> Axes:
     beside(frame, "constraint", names, ax, **how)
     ax.axvline(0, color=DARK, lw=1, ls="--")
     ax.set_yticks(range(len(names)), [one_line(name) for name in names])
-    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="accuracy − that of the best, points")
+    ax.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel="accuracy − that of the best, points")
     ax.grid(axis="y", visible=False)
     return ax
 

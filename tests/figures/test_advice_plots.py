@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +42,15 @@ def test_sources_stand_behind_the_best_by_what_it_is_ahead(ax):
     assert to_hex(bars[1][0].get_color()) == to_hex(look(WEAK, everywhere)["color"])
     assert [len(bar[1]) for bar in bars] == [2, 2]  # caps
     assert [label.get_text() for label in ax.get_yticklabels()] == ["natural", "ℓ2 0.1"]
+
+
+def test_behind_the_only_source_there_is_nothing(ax):
+    none = pd.DataFrame(columns=["constraint", "mean", "low", "high"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        advice_plots.behind(BEST, none, ax)
+        ax.figure.canvas.draw()
+    assert ax.get_ylim() == (0.5, -0.5) and not ax.containers
 
 
 def test_flips_found_are_drawn_beside_chance(ax):
