@@ -22,10 +22,11 @@ from scipy.stats import t as student
 class Effect:
     """A mean over targets and seeds, and what it lets one expect.
 
-    mean: of the table. se, df: its standard error and degrees of freedom, for targets and seeds as
+    mean: of the table, in points: what it holds are differences of shares, and intervals are cut
+    where these end. se, df: its standard error and degrees of freedom, for targets and seeds as
     draws. predicted_se, predicted_df: the same of the difference on one new target, as the networks
     of these seeds show it on average, NaN where there is but one. spread: variances {target, seed,
-    rest}, in squared units of the table, none below 0. positive: the number of seeds whose mean
+    rest}, in squared points, none below 0. positive: the number of seeds whose mean
     over the targets is above 0. seeds, targets: how many there are.
     """
 
@@ -62,7 +63,7 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
     """Estimate the mean of a column over targets and source seeds, both random and crossed.
 
     rows: with the columns target and `seed`; several rows of one cell, as of subsets, are averaged.
-    value: what is estimated, a difference say, in any unit.
+    value: what is estimated, in points.
 
     The variance of the mean is the sum of those of its targets and of its seeds less what both
     count; its degrees of freedom are Satterthwaite's (1946). Where that is below the larger of the
@@ -119,6 +120,6 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
 
 
 def _around(mean, se, df, level):
-    """Return (low, high) of Student's t interval."""
+    """Return (low, high) of Student's t interval, as far as differences of shares go."""
     half = float(student.ppf((1 + level) / 2, df)) * se
-    return mean - half, mean + half
+    return max(mean - half, -100.0), min(mean + half, 100.0)

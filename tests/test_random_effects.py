@@ -97,3 +97,8 @@ def test_a_missing_cell_is_refused():
 def test_where_all_cells_agree_only_zero_is_not_rejected():
     assert effect(tidy(np.zeros((2, 3))), "gain").p == 1
     assert effect(tidy(np.ones((2, 3))), "gain").p == 0
+
+
+def test_no_interval_passes_what_a_difference_of_shares_can_be():
+    found = effect(tidy(np.array([[-90.0, 80.0], [95.0, 70.0]])), "gain")
+    assert found.interval() == found.prediction() == (-100, 100)

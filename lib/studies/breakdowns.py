@@ -1,7 +1,10 @@
 """What lies beneath a contrast: the differences by size, by target and by how it is shown."""
 
+from itertools import count
+
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 from scipy.stats import trim_mean
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
@@ -213,3 +216,14 @@ def improvement(rows: pd.DataFrame, first: Constraint, second: Constraint = NATU
         apart = sides[0].to_numpy()[:, None] - sides[1].to_numpy()
         shares.append(((apart > 0) + (apart == 0) / 2).mean())
     return float(np.mean(shares))
+
+
+def targets_needed(found: Effect, half: float, level: float) -> int:
+    """Return of how many targets the interval of a mean reaches no further than `half` points.
+
+    found: of several targets; their spread, with what its seeds do not average out, is taken for
+    that of more of their kind. half: above 0. level: of the interval, 0 to 1.
+    """
+    spread = found.predicted_se / (1 + 1 / found.targets) ** 0.5
+    reach = ((n, student.ppf((1 + level) / 2, n - 1) * spread / n**0.5) for n in count(2))
+    return next(n for n, far in reach if far <= half)

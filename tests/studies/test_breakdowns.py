@@ -2,11 +2,14 @@
 
 from statistics import mean
 
+import numpy as np
 import pandas as pd
 import pytest
 from paired_rows import OTHER, ROBUST, SIZES, made
+from scipy.stats import t as student
 
 from lib.constraint import NATURAL, UNTRAINED, Constraint
+from lib.random_effects import effect
 from lib.stats import interval
 from lib.studies import breakdowns, claims
 
@@ -197,3 +200,15 @@ def test_images_that_lack_a_cue_are_named():
     shown = [("as it is", "as they are"), ("edges", "of edges")]
     shown += [("high-pass 0.12", "without low frequencies")]
     assert list(found[["version", "images"]].itertuples(index=False, name=None)) == shown
+
+
+def test_so_many_targets_narrow_an_interval_as_they_would_if_they_were_measured():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0, 4, (400, 1)) + np.zeros((400, 3))  # seeds agree: the targets alone count
+    cells = [(f"t{t}", s, drawn[t, s]) for t in range(400) for s in range(3)]
+    known = pd.DataFrame(cells, columns=["target", "source_seed", "gap"])
+    found = effect(known, "gap")
+    for half in (0.5, 2.0):
+        n = breakdowns.targets_needed(found, half, 0.95)
+        reach = [student.ppf(0.975, k - 1) * drawn[:, 0].std(ddof=1) / k**0.5 for k in (n - 1, n)]
+        assert reach[0] > half >= reach[1]
