@@ -26,7 +26,7 @@ def commands() -> None:
 @click.option(
     "--source",
     required=True,
-    help='As "natural", "l2 0.5", "photographs l2 0.5", "from scratch", ARCH:PATH.',
+    help='As "l2 0.5", "photographs l2 0.5", "from scratch", "resnet50_l2_eps3", ARCH:PATH.',
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file, .pt2.")
 @click.option("--unfrozen-blocks", type=int, help="Trained besides the head (0); -1: all.")
