@@ -52,17 +52,17 @@ def conflict_grid(
 
 
 def by_constraint(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw a share in percent for each constraint: its mean and interval, and the seeds beside it.
+    """Draw a share in percent for each constraint: the seeds, and their mean beside them.
 
-    summary: one row per constraint, as of `lib.stats.summary`.
+    summary: one row per constraint, as of `lib.stats.summary`. No interval is drawn: where some
+    seeds are near 0 and some near 1, Student's would cover all between, where none of them is.
     """
     names = []
     for place, (_, part, style) in enumerate(lines(summary)):
         names.append(style["label"])
         colour, mine = style["color"], 100 * np.array(part["of_seeds"].iloc[0])
         ax.scatter(np.full(len(mine), place - 0.12), mine, color=colour, alpha=0.55, s=22, lw=0)
-        mean = part.drop(columns="of_seeds")
-        whiskers(mean, [place + 0.12], ax, color=colour, marker="o", capsize=3)
+        ax.plot([place + 0.12], 100 * part["mean"], color=colour, marker="o", ms=6)
     ax.set_xticks(range(len(names)), names, rotation=20, ha="right")
     ax.set(ylim=(-4, 104))
     return ax
@@ -117,11 +117,13 @@ def against_amplitude(frame: pd.DataFrame, ax: Axes, *, zero: bool = False) -> A
 def dose_response(biases: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """Draw shape bias, and what transfer to each target gains over natural, against the amplitude.
 
-    biases, and gains, with the column target besides: as in `against_amplitude`.
+    biases, and gains, with the column target besides: as in `against_amplitude`. Of biases the
+    means and the seeds are drawn, but no intervals, as in `by_constraint`.
     """
     parts = list(gains.groupby("target", sort=False))
     fig, axes = panels(1 + len(parts), columns=2, width=4.4)
-    against_amplitude(biases, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
+    means = biases.assign(low=np.nan, high=np.nan)
+    against_amplitude(means, axes[0]).set(ylabel="shape bias, %", ylim=(-4, 104))
     ends = [*gains["low"], *gains["high"]]
     ends += [value for values in gains.get("of_seeds", ()) for value in values]
     span = 100 * np.nanmin(ends) - 1, 100 * np.nanmax(ends) + 1
