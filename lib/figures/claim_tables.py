@@ -70,6 +70,18 @@ def outcomes(called: Mapping[str, str], judged: pd.DataFrame) -> list[str]:
     ]
 
 
+def predicted(found: pd.DataFrame) -> list[str]:
+    """Say of each version of the targets what was expected, and on how many it came so.
+
+    found: as of `lib.studies.predictions.of_cues`.
+    """
+    return [
+        f"{row.version.capitalize()}: expected that the difference {row.expected}; borne out on "
+        f"{row.borne_out} of {row.targets} targets, the contrary on {row.contrary}."
+        for row in found.itertuples()
+    ]
+
+
 def estimate(effect: Effect, level: float = 0.95) -> Estimate:
     """Return an effect as a number that writes itself, with its own interval."""
     return Estimate(effect.mean, *effect.interval(level))

@@ -62,7 +62,7 @@ def by_constraint(summary: pd.DataFrame, ax: Axes) -> Axes:
         names.append(style["label"])
         colour, mine = style["color"], 100 * np.array(part["of_seeds"].iloc[0])
         ax.scatter(np.full(len(mine), place - 0.12), mine, color=colour, alpha=0.55, s=22, lw=0)
-        ax.plot([place + 0.12], 100 * part["mean"], color=colour, marker="o", ms=6)
+        ax.plot([place + 0.12], 100 * part["mean"], color=colour, marker="o", ms=9)
     ax.set_xticks(range(len(names)), names, rotation=20, ha="right")
     ax.set(ylim=(-4, 104))
     return ax

@@ -110,15 +110,20 @@ def percent(frame: pd.DataFrame, *, otherwise: str | None = None, **key) -> Esti
     return _estimate(frame, otherwise, key, "%")
 
 
-def of_seeds(frame: pd.DataFrame, *, otherwise: str, **key) -> str:
-    """Say the single values of a row as `lib.stats.summary` has it, in percent, in order.
+def of_seeds(frame: pd.DataFrame, *constraints: object) -> str:
+    """Say the single values of each source, in percent and in order: natural: 2, 3; ℓ2 0.5: 2, 96.
 
     What a mean with its interval would hide: whether some seeds are near one end and some near the
-    other. key, otherwise: as in `points`.
+    other. frame: as `lib.stats.summary` has it, one row a constraint; of what it lacks, nothing is
+    known.
     """
-    if not len(where(frame, **key)):
-        return otherwise
-    return ", ".join(f"{100 * value:.0f}" for value in sorted(row(frame, **key)["of_seeds"]))
+    told = []
+    for constraint in constraints:
+        rows = where(frame, constraint=constraint)
+        values = sorted(row(rows)["of_seeds"]) if len(rows) else []
+        known = ", ".join(f"{100 * value:.0f}" for value in values)
+        told.append(f"{constraint}: {known or 'not known'}")
+    return "; ".join(told)
 
 
 def plain(

@@ -199,6 +199,17 @@ def sides(
     return "; ".join(parts)
 
 
+def say_sides(
+    differences: pd.DataFrame, column: str, of: object, *, link: str, called: str = ""
+) -> None:
+    """Say on which values of a column one source is ahead of the natural one, and on which behind.
+
+    differences, column, of, link: as in `sides`. called: what to call the source, if not as it is.
+    """
+    found = sides(differences, column, link=link, of=of)
+    say(f"{called or of}, compared with the natural source: {found}.")
+
+
 def listing(words: Iterable, last: str = "and") -> str:
     """List words: a, b and c; "none" where there are none."""
     words = [str(word) for word in words]

@@ -123,3 +123,12 @@ def test_spreads_are_standard_deviations():
         "target": 3, "seed": 2, "rest": 0.5,
     }  # fmt: skip
     assert np.isnan(found.loc["shape", "target"])
+
+
+def test_a_prediction_is_said_with_the_targets_that_bear_it_out():
+    found = {"version": ["flattened"], "expected": ["rises"], "targets": 3}
+    found = pd.DataFrame(found | {"borne_out": 2, "contrary": 1})
+    assert claim_tables.predicted(found) == [
+        "Flattened: expected that the difference rises; "
+        "borne out on 2 of 3 targets, the contrary on 1."
+    ]

@@ -161,8 +161,21 @@ def test_what_differences_are_is_said_above_them(displayed):
 
 def test_single_seeds_in_order():
     frame = GAP[:1].assign(of_seeds=[(0.97, 0.0, 0.494)])
-    assert estimates.of_seeds(frame, target="digits", otherwise="none") == "0, 49, 97"
-    assert estimates.of_seeds(frame, target="faces", otherwise="none") == "none"
+    told = estimates.of_seeds(frame, NATURAL, ROBUST)
+    assert told == "natural: not known; ℓ2 0.25: 0, 49, 97"
+    assert estimates.of_seeds(frame[:0], ROBUST) == "ℓ2 0.25: not known"
+
+
+def test_the_sides_of_one_source_are_said_with_its_name(displayed):
+    at_most = GAP[GAP["n_train"] == 20]
+    sentences.say_sides(at_most, "target", ROBUST, link="on")
+    sentences.say_sides(at_most, "target", ROBUST, link="on", called="It")
+    sentences.say_sides(GAP[:0], "target", ROBUST, link="on")
+    assert displayed == [
+        "ℓ2 0.25, compared with the natural source: ahead on digits; behind on faces.",
+        "It, compared with the natural source: ahead on digits; behind on faces.",
+        "ℓ2 0.25, compared with the natural source: not measured in this run.",
+    ]
 
 
 def test_series_of_estimates():
