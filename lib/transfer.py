@@ -85,39 +85,23 @@ def transfers(
     models = [(rate, seed) for rate in rates or [how.lr] for seed in draws]
     chosen = {k: torch.stack([choose(train, k, seed) for seed in draws]) for k in n}
     used = torch.cat([members.flatten() for members in chosen.values()]).unique()
-    above, below_test, below = _run_trunk(source, unfrozen_blocks, target, used, augment, views)
+    parts = _run_trunk(source, unfrozen_blocks, target, used, augment, views)
+    measure = partial(_measure, source, unfrozen_blocks, measures or {})
     for size, members in chosen.items():
-        accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
-        start, ended = time.perf_counter(), []
+        start = time.perf_counter()
+        shown: dict = {"views": views or 1}
         members = members.repeat(len(models) // len(draws), 1)  # at each rate
-        steps = steps_per_epoch(size, how.batch_size)
-        tails = tune(
-            above,
-            below,
-            _places(members, used, views),
-            train.y[members],
-            len(train.classes),
-            how,
-            seeds=[seed for _, seed in models],
-            rates=[rate for rate, _ in models],
-            views=views or 1,
-            prepare=None if views else fresh_views(source, unfrozen_blocks, train, steps, augment),
-            evaluate=partial(_score, accuracies, below_test, test.y),
-            evaluate_at=recorded,
+        if not views:
+            steps = steps_per_epoch(size, how.batch_size)
+            shown["prepare"] = fresh_views(source, unfrozen_blocks, train, steps, augment)
+        places = _places(members, used, views)
+        rows = _fit_size(
+            models, parts, places, train.y[members], test, how, recorded, measure, shown
         )
-        for tail, fitted in tails:
-            whole = join(source, unfrozen_blocks, tail) if measures else None
-            measured = {column: measure(whole) for column, measure in (measures or {}).items()}
-            ended.append({"train_accuracy": fitted, **measured})
         settings = {"n_train": size, "unfrozen_blocks": unfrozen_blocks, **asdict(how)}
         settings |= {"augment": augment, "views": views}
         settings["seconds"] = (time.perf_counter() - start) / len(models)
-        yield pd.DataFrame(
-            {**settings, "lr": rate, "subset_seed": seed, "epoch": epoch}
-            | {"clean_accuracy": accuracies[which, epoch], **ended[which]}
-            for which, (rate, seed) in enumerate(models)
-            for epoch in recorded
-        )
+        yield pd.DataFrame([{**settings, **row} for row in rows])
 
 
 def _as_list(value):
@@ -149,12 +133,50 @@ def _places(members, used, views):
     return (torch.searchsorted(used, members)[:, None] + first).flatten(1)
 
 
+def _fit_size(models, parts, places, y, test, recipe, recorded, measure, shown):
+    """Fine-tune a tail to each subset of one size, and score it on the test images.
+
+    models: (rate, seed) of each of S. parts: as `_run_trunk` returns. places, y: (S, …) of the
+    training images. recorded: epochs. measure: of the tail. shown: more of `lib.tuning.Lessons`.
+
+    Returns a dict for each model and epoch recorded, of what differs between them.
+    """
+    above, below_test, below = parts
+    accuracies: dict[tuple[int, int], float] = {}  # by the tail's number and the epoch
+    tails = tune(
+        above,
+        below,
+        places,
+        y,
+        len(test.classes),
+        recipe,
+        seeds=[seed for _, seed in models],
+        rates=[rate for rate, _ in models],
+        evaluate=partial(_score, accuracies, below_test, test.y),
+        evaluate_at=recorded,
+        **shown,
+    )
+    ended = [{"train_accuracy": accuracy, **measure(tail)} for tail, accuracy in tails]
+    return [
+        {"lr": rate, "subset_seed": seed, "epoch": epoch}
+        | {"clean_accuracy": accuracies[which, epoch], **ended[which]}
+        for which, (rate, seed) in enumerate(models)
+        for epoch in recorded
+    ]
+
+
 def _score(accuracies, below_test, y, which, epoch, tail):
     """Note a tail's accuracy on the test images, 0 to 1."""
     with evaluating(tail):
         logits = outputs(tail, below_test.split(BATCH))
     check_finite([logits], "the logits of the test images", "lower lr")
     accuracies[which, epoch] = float((logits.argmax(1).cpu() == y).double().mean())
+
+
+def _measure(source, unfrozen_blocks, measures, tail):
+    """Return what is measured of the whole network with a fine-tuned tail, by column."""
+    whole = join(source, unfrozen_blocks, tail) if measures else None
+    return {column: measure(whole) for column, measure in measures.items()}
 
 
 def _check(train, test, recorded, how):
