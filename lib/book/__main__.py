@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -16,13 +17,13 @@ FILE = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def commands():
+def commands() -> None:
     """Execute the chapters of this book, publish it, or rerun one chapter."""
 
 
 @commands.command()
 @click.option("--fresh", is_flag=True, help="Execute every chapter, also those done before.")
-def publish(fresh):
+def publish(fresh: bool) -> None:
     """Execute the chapters in a copy of the book and build its pages."""
     click.echo(publishing.publish(ROOT, fresh))
 
@@ -30,14 +31,14 @@ def publish(fresh):
 @commands.command()
 @click.argument("names", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--fresh", is_flag=True, help="Also chapters whose outputs are up to date.")
-def refresh(names, fresh):
+def refresh(names: Sequence[str], fresh: bool) -> None:
     """Execute chapters and replace their committed outputs."""
     publishing.refresh(ROOT, [find(name, ROOT) for name in names], fresh)
 
 
 @commands.command()
 @click.pass_context
-def stale(context):
+def stale(context: click.Context) -> None:
     """List chapters with outputs of other code than the present."""
     names = publishing.stale(ROOT)
     for name in names:
@@ -52,7 +53,14 @@ def stale(context):
 @click.option("-f", "files", multiple=True, type=click.File("rb"), help="A YAML file of these.")
 @click.option("-o", "out", type=FILE, help="The new notebook; its page lies beside it.")
 @click.option("--no-page", is_flag=True, help="Write the notebook alone.")
-def run(chapter, pairs, yamls, files, out, no_page):
+def run(
+    chapter: str,
+    pairs: Sequence[tuple[str, str]],
+    yamls: Sequence[str],
+    files: Sequence[BinaryIO],
+    out: Path | None,
+    no_page: bool,
+) -> None:
     """Execute one chapter with other parameters, into a notebook and a page to read.
 
     Where a parameter is given twice, -p wins over -y, and -y over -f.

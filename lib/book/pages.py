@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 import papermill
@@ -105,7 +106,7 @@ def _parameters(nb):
     return f'{scrolls}<table class="table">{"".join(rows)}</table></div>'
 
 
-def setup(app) -> dict:
+def setup(app: Any) -> dict[str, bool]:
     """Make text of links that lead to no place on the page (called by Sphinx)."""
 
     def unlink(app, doctree, docname):

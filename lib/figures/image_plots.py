@@ -6,12 +6,13 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from lib.figures.looks import DARK, VERMILLION
 from lib.figures.names import one_line
 
 
-def tile(images, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:
+def tile(images: Tensor | np.ndarray, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:
     """Lay images (N, 3, H, W) of [0, 1] out on white, so many in a row: (height, width, 3).
 
     gap: pixels of white below and to the right of each; above: pixels above it.
@@ -24,7 +25,12 @@ def tile(images, columns: int, *, gap: int = 2, above: int = 0) -> np.ndarray:
 
 
 def pictures(
-    ax: Axes, images, titles=None, columns: int | None = None, colours=None, heading: str = ""
+    ax: Axes,
+    images: Tensor | np.ndarray,
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+    colours: Sequence[str] | None = None,
+    heading: str = "",
 ) -> Axes:
     """Show images (N, 3, H, W) of [0, 1] side by side in one axis, pixel by pixel.
 
@@ -48,7 +54,7 @@ def pictures(
     return ax
 
 
-def adversarial_examples(x, y, attacked: Mapping, classes: Sequence[str]) -> Figure:
+def adversarial_examples(x: Tensor, y: Tensor, attacked: Mapping, classes: Sequence[str]) -> Figure:
     """Draw images, and for each source the perturbation and what it takes the image for.
 
     x: (N, 3, H, W) in [0, 1]; y: (N,). attacked: {(constraint, seed): (x_adv, predicted)}, as

@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from numpy.typing import ArrayLike
 
 from lib.constraint import Constraint
 from lib.figures import plots
@@ -22,7 +23,7 @@ POINTS = 100_000
 """Points that a figure holds at most: more take minutes, and cannot be told apart."""
 
 
-def matrix(scores, row_y, column_y, ax: Axes) -> Axes:
+def matrix(scores: ArrayLike, row_y: ArrayLike, column_y: ArrayLike, ax: Axes) -> Axes:
     """Draw a matrix of influence, rows and columns sorted by class, with lines between classes.
 
     scores: (rows, columns); row_y, column_y: their classes. Blue helps, red harms; the colours end
@@ -114,7 +115,9 @@ def by_definition(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def predicted_against_actual(predicted, actual, source: Constraint, ax: Axes) -> Axes:
+def predicted_against_actual(
+    predicted: ArrayLike, actual: ArrayLike, source: Constraint, ax: Axes
+) -> Axes:
     """Draw each pair of a predicted and an actual change of loss as a point, beside the diagonal.
 
     predicted, actual: arrays of equal shape; of more than POINTS pairs a random choice is drawn.

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
+from numpy.typing import ArrayLike
 
 from lib.constraint import Constraint
 from lib.figures.looks import DARK, lines, look, shade
@@ -75,7 +76,13 @@ def bands(frame: pd.DataFrame, ax: Axes, *, x: str) -> Axes:
 
 
 def whiskers(
-    part: pd.DataFrame, where, ax: Axes, *, scale: float = 100, across: bool = False, **style
+    part: pd.DataFrame,
+    where: ArrayLike,
+    ax: Axes,
+    *,
+    scale: float = 100,
+    across: bool = False,
+    **style,
 ) -> Axes:
     """Draw means at the places `where`, with their intervals as whiskers.
 

@@ -134,7 +134,7 @@ def imported(tree: ast.AST, package: str = "lib") -> set[str]:
     return {name.removeprefix(start) for name in names if name.startswith(start)}
 
 
-def skeleton(node):
+def skeleton(node: object) -> list:
     """Return a tree as nested lists, the same in every version of Python.
 
     Positions, docstrings and empty fields are left out: new versions add fields, empty ones.
@@ -150,7 +150,7 @@ def skeleton(node):
     return [type(node).__name__, [(name, skeleton(value)) for name, value in kept]]
 
 
-def digest(structure) -> str:
+def digest(structure: object) -> str:
     """Return the sha256 hex of nested lists and strings."""
     return _hashed(ascii(structure))
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import MethodType
+from typing import Any
 
 import torch
 
 from lib.images import Images, digest
 
 
-def identity(value, seen: dict | None = None) -> str:
+def identity(value: Any, seen: dict | None = None) -> str:
     """Write down what determines a result: numbers as text, tensors by a hash of their content.
 
     value: networks, tensors, Images, numbers, texts, paths, functions of modules, and lists, dicts

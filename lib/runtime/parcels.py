@@ -23,7 +23,7 @@ class Parcel:
     device: str
 
     @classmethod
-    def unpacked(cls, content, device):
+    def unpacked(cls, content: bytes, device: str) -> "Parcel":
         """Read a value; a network goes to the device."""
         value = unpack(content)
         if isinstance(value, torch.nn.Module):

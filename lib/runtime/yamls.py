@@ -1,7 +1,7 @@
 """YAML that a person writes: numbers, texts and lists, by name, a few levels deep."""
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import yaml
 
@@ -28,7 +28,7 @@ class Loader(yaml.SafeLoader):
     }
     depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Read one value, a list or a mapping with all that is in it; PyYAML calls this."""
         if self.check_event(yaml.AliasEvent):
             name = self.peek_event().anchor

@@ -2,6 +2,9 @@
 
 import collections
 import re
+from collections.abc import Collection, Container, Mapping
+
+from torch import Tensor, nn
 
 from lib.zoo.contents import Tensors, Unfit
 
@@ -18,7 +21,7 @@ LONG = 80
 """Letters of a name that is told, at most."""
 
 
-def wrapped(found, start):
+def wrapped(found: Tensors, start: int) -> set[str]:
     """List what stands before all weights of each entry: its place and the names of wrappers.
 
     start: how much of every place is the entry that was asked for.
@@ -30,18 +33,25 @@ def wrapped(found, start):
             entries[entry, "attacker." in place].append(place)
     prefixes = set()
     for (entry, _), places in sorted(entries.items(), key=lambda e: -len(e[1]))[:NETWORKS]:
-        starts = {place[: WRAPPERS.match(place, len(entry)).end()] for place in places}
+        starts = {_start(place, entry) for place in places}
         shortest = min(starts, key=len)
         prefixes.add(shortest if all(s.startswith(shortest) for s in starts) else entry)
     return prefixes or {""}
 
 
-def of_network(found, start, model):
+def _start(place, entry):
+    """Return what of a place is its entry, with the names of wrappers behind it."""
+    return place[: WRAPPERS.match(place, len(entry)).end()]
+
+
+def of_network(
+    found: Tensors, start: int, model: nn.Module
+) -> tuple[dict[str, str], str, dict[str, Tensors]]:
     """Find the weights of a network: (names of it and in it, prefix, all groups like it).
 
     The names are those of its library or our own, and a group is what has the longest of them.
     """
-    best = (-1, {}, "", {})
+    best: tuple[int, dict[str, str], str, dict[str, Tensors]] = (-1, {}, "", {})
     for names in (model.names, {name: name for name in model.state_dict()}):
         of_trunk = [n for n, key in names.items() if not key.startswith("head.")]
         longest = max((n for n in of_trunk if "running_" not in n), key=len, default="head.weight")
@@ -57,7 +67,7 @@ def _first(values):
     return values[0]
 
 
-def grouped(found, prefixes):
+def grouped(found: Tensors, prefixes: Collection[str]) -> dict[str, Tensors]:
     """Divide tensors by the longest of some prefixes of their places, and take it off."""
     if len(prefixes) > NETWORKS:
         raise Unfit(f"holds {len(prefixes)} networks; name one, as in PATH#ENTRY")
@@ -75,7 +85,7 @@ def _prefix(place, prefixes):
     return next((place[:end] for end in [*reversed(ends), 0] if place[:end] in prefixes), None)
 
 
-def loaded(group):
+def loaded(group: Tensors) -> dict[str, Tensor]:
     """Load tensors, and refuse what is not finite."""
     weights = {name: load() for name, load in group.items()}
     for name, weight in weights.items():
@@ -85,7 +95,7 @@ def loaded(group):
     return weights
 
 
-def check_alone(weights, prefix, groups):
+def check_alone(weights: dict[str, Tensor], prefix: str, groups: Mapping[str, Tensors]) -> None:
     """Raise Unfit, listing them, where another group of tensors is another network."""
     for other in (p for p in groups if p != prefix):
         theirs = {name: load() for name, load in groups[other].items()}
@@ -100,7 +110,7 @@ def check_alone(weights, prefix, groups):
                 )
 
 
-def label(prefix):
+def label(prefix: str) -> str:
     """Write the prefix of a group as the ENTRY that names it."""
     return prefix.strip("./").replace("/", ".")
 
@@ -110,7 +120,9 @@ def _same(one, other):
     return one.dtype == other.dtype and one.equal(other)
 
 
-def normaliser(found, group, prefix, names=()):
+def normaliser(
+    found: Tensors, group: Tensors, prefix: str, names: Container[str] = ()
+) -> dict[str, Tensor]:
     """Return what a wrapper normalises by, or nothing, and take it out of a group."""
     pairs = collections.defaultdict(dict)
     for place in found:
@@ -133,7 +145,13 @@ def normaliser(found, group, prefix, names=()):
     return pair
 
 
-def beside(found, prefix, groups, weights, names):
+def beside(
+    found: Tensors,
+    prefix: str,
+    groups: Collection[str],
+    weights: Container[str],
+    names: Mapping[str, str],
+) -> tuple[dict[str, Tensor], str | None]:
     """Look at what stands beside a network: (the head where it is that, what else is wrong)."""
     entry = prefix[: prefix.rfind("/") + 1]
     beside = {

@@ -30,7 +30,7 @@ class Unpickler(pickle._Unpickler):  # in Python, so that each of its operations
         self.dispatch = self.operations  # type: ignore[misc,assignment]
         self.storages: dict[str, Storage] = {}
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Callable | torch.dtype:
         """Return what a name stands for, without importing anything."""
         if module.startswith("numpy") and name in ("_reconstruct", "_frombuffer"):
             return Array

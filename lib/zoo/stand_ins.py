@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -92,7 +92,7 @@ def unchangeable(function: Callable) -> Callable:
 
 
 @unchangeable
-def rebuild(storage, offset, size, stride, *rest):
+def rebuild(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Stored | type[Inert]:
     """Check the view of a storage that a pickle describes, and return it as Stored."""
     if not isinstance(storage, Storage):
         return Inert
@@ -111,7 +111,7 @@ def rebuild(storage, offset, size, stride, *rest):
 
 
 @unchangeable
-def mapping(*args):
+def mapping(*args: Any) -> Names:
     """Stand for OrderedDict, to which Python 2 gives what it holds, and for defaultdict."""
     made = Names()
     for pair in args[0] if args and type(args[0]) is list else ():
@@ -121,19 +121,19 @@ def mapping(*args):
 
 
 @unchangeable
-def shape(sizes=()):
+def shape(sizes: Any = ()) -> tuple:
     """Stand for torch.Size."""
     return tuple(sizes) if type(sizes) in (list, tuple) else ()
 
 
 @unchangeable
-def keep(value, *rest):
+def keep(value: Any, *rest: Any) -> Any:
     """Stand for a function that wraps a tensor: return the tensor."""
     return value
 
 
 @unchangeable
-def plain(function, kind, args, state):
+def plain(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """Stand for the function that makes a tensor subclass of what another one rebuilds."""
     return function(*args) if function is rebuild or function is keep else Inert
 
