@@ -674,6 +674,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(kind, tmp_path):
     assert {f.read_text() for f in tmp_path.glob("mine.*")} == {"patient,age\n17,60\n"}
 
 
+def test_chapter_04_refuses_few_images_before_anything_is_measured(tmp_path):
+    """A folder may hold fewer than the rule of n_train asks for."""
+    image_folder(tmp_path / "few", each=3)
+    done = run("04", "-p", "target", "few", "-o", tmp_path / "out.ipynb", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "error: 04_influence: 4 training images; allowed are 5 and more" in done.stderr
+
+
 def test_an_unknown_chapter_is_named_and_the_known_are_listed():
     done = run("09")
     assert done.returncode == 1
