@@ -112,7 +112,7 @@ def try_out(command):
     name, words = options(command)
     asked = book.run.make_context("run", [name, *words]).params
     path = chapters(ROOT)[find(asked["chapter"], ROOT)]
-    given = rerun.given(path, [*asked["files"], *asked["yamls"]], asked["pairs"])
+    given = rerun.read_parameters(path, [*asked["files"], *asked["yamls"]], asked["pairs"])
     known = papermill.inspect_notebook(str(path))
     for unknown in set(given) - set(known):
         raise ParameterError(rules.unknown(unknown, known))

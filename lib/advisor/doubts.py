@@ -164,7 +164,7 @@ def planted(
                 "seed": seed,
                 "ranking": ranking,
                 "checked": list(checked),
-                "found": matching.found(asked[ranking], wrong, np.asarray(checked)),
+                "found": matching.share_found(asked[ranking], wrong, np.asarray(checked)),
             }
         )
         for ranking in RANKINGS

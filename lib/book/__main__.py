@@ -66,7 +66,7 @@ def run(
     Where a parameter is given twice, -p wins over -y, and -y over -f.
     """
     path = chapters(ROOT)[find(chapter, ROOT)]
-    out = reruns.rerun(path, ROOT, reruns.given(path, [*files, *yamls], pairs), out)
+    out = reruns.rerun(path, ROOT, reruns.read_parameters(path, [*files, *yamls], pairs), out)
     click.echo(out)
     if not no_page:
         click.echo(pages.of_rerun(out, ROOT))

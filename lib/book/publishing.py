@@ -45,7 +45,7 @@ def executed(
     file = root / "_build" / "executed" / f"{name}.ipynb"
     nb = notebooks.blank(notebooks.read(path))
     mark = fingerprint.notebook(nb, root / "lib")
-    kept = None if again else _kept(file, mark)
+    kept = None if again else _read_current(file, mark)
     if kept:
         execution.tell(f"{name}: executed before, with this code")
     else:
@@ -111,7 +111,7 @@ def _longest_first(root):
     return sorted(chapters(root), key=lambda name: -known.get(name, math.inf))
 
 
-def _kept(path, mark):
+def _read_current(path, mark):
     """Return the notebook kept at `path` if this code made it with the present versions."""
     try:
         nb = notebooks.read(path)

@@ -49,7 +49,7 @@ def rerun(chapter: Path, root: Path, given: Mapping, out: Path | None = None) ->
     return out
 
 
-def given(
+def read_parameters(
     chapter: Path, written: Iterable[str | BinaryIO], pairs: Iterable[tuple[str, str]]
 ) -> dict[str, object]:
     """Return the parameters that YAML, of texts or files, and pairs (name, text) give to a chapter.

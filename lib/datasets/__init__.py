@@ -113,7 +113,7 @@ def survey(name_or_path: str | Path | Folder, *, size: int = 32) -> Survey:
     """
     given = opened(name_or_path)
     if isinstance(given, Folder):
-        return given.survey(_shown(given.root, [given.root]))
+        return given.survey(_short_name(given.root, [given.root]))
     source = _plain(given)
     if source in torchvision_sets.FILES:
         found = [torchvision_sets.contents(source, split)[1:] for split in SPLITS]
@@ -251,10 +251,10 @@ def _several(text):
     for i, source in enumerate(sources):
         if source in sources[:i]:
             raise ValueError(f"{text!r} names {source} twice; name each set once")
-    return {_shown(s, sources): name for name, s in zip(names, sources, strict=True)}
+    return {_short_name(s, sources): name for name, s in zip(names, sources, strict=True)}
 
 
-def _shown(source, sources):
+def _short_name(source, sources):
     """Return a set's name, or the fewest last parts of a folder's path that tell it from others."""
     if isinstance(source, str):
         return source

@@ -47,7 +47,7 @@ class Omniglot(datasets.Omniglot):
             extract_archive(f"{unpacked}.zip", self.root)
 
 
-def made(name: str) -> type:
+def class_named(name: str) -> type:
     """Return the class of a set by its name: of this module, or else of torchvision."""
     own = {one.__name__: one for one in (EMNIST, ImageNet, Omniglot)}
     return own.get(name) or getattr(datasets, name)

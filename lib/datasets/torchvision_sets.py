@@ -113,7 +113,7 @@ def contents(name: str, split: str) -> tuple[Any, torch.Tensor, tuple[str, ...]]
     known, parts = SETS[name], []
     content = getattr(layouts, known.read)
     for asked in known.parts[SPLITS.index(split)]:
-        make = partial(layouts.made(known.make), **asked)
+        make = partial(layouts.class_named(known.make), **asked)
         parts.append(content(downloads.opened(name, known.title, make, known.files)))
     joined, labels, (classes, *others) = zip(*parts, strict=True)
     if any(list(other) != list(classes) for other in others):

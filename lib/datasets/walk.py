@@ -123,7 +123,7 @@ def files_below(folder: str | Path, left: LeftOut) -> list[File]:
     Links to folders are followed; no folder is entered twice, nor one that holds `folder`. Raises
     ValueError naming a folder that cannot be read.
     """
-    return list(_found(folder, left))
+    return list(_image_files(folder, left))
 
 
 def images_in(folder: str | Path) -> int:
@@ -133,10 +133,10 @@ def images_in(folder: str | Path) -> int:
 
 def holds_images(folder: str | Path) -> bool:
     """Tell whether there is any image file below a folder."""
-    return next(_found(folder, LeftOut()), None) is not None
+    return next(_image_files(folder, LeftOut()), None) is not None
 
 
-def _found(folder, left) -> Iterator[File]:
+def _image_files(folder, left) -> Iterator[File]:
     """Pass on the image files below a folder, in the order of the parts of their paths."""
     top = Path(folder).resolve()
     seen = {_identity(place) for place in (top, *top.parents)}

@@ -17,7 +17,7 @@ def replace(path: Path, content: str | bytes) -> None:
     Raises OSError, which names the file and says what to do, where it cannot be written.
     """
     content = content.encode() if isinstance(content, str) else content
-    with _beside(path) as partial:
+    with _partial_file(path) as partial:
         partial.write_bytes(content)
         if path.exists():
             partial.chmod(path.stat().st_mode)
@@ -27,12 +27,12 @@ def replace(path: Path, content: str | bytes) -> None:
 def check(path: Path) -> None:
     """Raise OSError unless `replace` can write there now; makes the folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as partial:
+    with _partial_file(path) as partial:
         partial.write_bytes(bytes(2**20))  # an empty file has room on a full disk
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def _partial_file(path: Path) -> Iterator[Path]:
     """Name a file beside another, which is gone afterwards; of an error tell what to do."""
     path = path.resolve()
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")

@@ -102,13 +102,13 @@ def collect(
     about = {"experiment": label, **(noted or {}), **_here(device)}
     keeping = Keeping(path, start, uuid.uuid4().hex, about)
 
-    def keep_told(number, part, told):
+    def keep_part(number, part, told):
         rows, where = json.loads(told)
         keeping.keep(left[number][1][part], rows, device=where)
 
     if cluster:  # whose workers cannot write the file
         calls = [{"job": job, "device": device} for job, _ in left]
-        each(_told, calls, take=keep_told, **how)
+        each(_run_on_worker, calls, take=keep_part, **how)
     else:
         calls = [{"job": job, "marks": of_job, "keeping": keeping} for job, of_job in left]
         each(_run_and_keep, calls, **how)
@@ -189,7 +189,7 @@ def _run_and_keep(job, marks, keeping):
         keeping.keep(mark, rows)
 
 
-def _told(job, device):
+def _run_on_worker(job, device):
     """Run a job, and tell the rows of each part as soon as they are there, and on what device."""
     for rows in job.parts():
         yield json.dumps([rows, str(choose_here(device))])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lib.runtime.parcels import Parcel, pack
 from lib.runtime.rules import ParameterError
-from lib.runtime.workers import about, about_there, difference
+from lib.runtime.workers import about, about_worker, difference
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -64,7 +64,7 @@ class Cluster:
 
     def check(self) -> None:
         """Raise ParameterError where a worker differs from this process, or has several threads."""
-        found = self.client.run(about_there, on_error="return")
+        found = self.client.run(about_worker, on_error="return")
         for worker, theirs in found.items():
             if isinstance(theirs, OSError):
                 continue  # it has ended, and the scheduler will notice

@@ -23,7 +23,7 @@ def about() -> dict[str, str]:
     return {**versions, "python": minor, "code of lib": code[:12]}
 
 
-def about_there(dask_worker: Any) -> dict[str, str] | str:
+def about_worker(dask_worker: Any) -> dict[str, str] | str:
     """Tell about a worker; of what it lacks, in words."""
     threads = dask_worker.state.nthreads
     return about() if threads == 1 else f"has {threads} threads; start it with --nthreads 1"
@@ -58,10 +58,10 @@ def perform(
     tell = (lambda part, told: worker.log_event(topic, (number, part, told))) if topic else None
     made = {"function": function, "call": call, "tell": tell}
     device = str(choose_here(device))
-    return Parcel(in_one_thread(_made, made) if device == "cpu" else _made(**made), device)
+    return Parcel(in_one_thread(_call, made) if device == "cpu" else _call(**made), device)
 
 
-def _made(function, call, tell):
+def _call(function, call, tell):
     """Make a call; tell what it yields at once, where it is asked for."""
     found = function(**call)
     if tell is None:

@@ -15,7 +15,7 @@ from lib.studies import matching
 from lib.studies.ekfac import tail_influence
 from lib.studies.matching import OF
 from lib.studies.retraining import leave_one_out
-from lib.studies.tuned_heads import Target, beside, tuned
+from lib.studies.tuned_heads import Target, on_device_of, tuned
 from lib.tuning import Recipe
 
 DAMPINGS = (5e-5, 5e-4, 5e-3, 5e-2, 0.5)
@@ -44,7 +44,7 @@ def example(source: nn.Module, target: Target, *, damping: float, **settings) ->
     damping: of the influence. settings: as in `tuned`, with one seed.
     """
     (one,) = tuned(source, target, **settings)
-    train, test = beside(source, one.train, one.test)
+    train, test = on_device_of(source, one.train, one.test)
     scores, among = (head_influence(*train, *on, damping=damping).cpu() for on in (test, train))
     return Example(one.members, one.train, one.test, scores, among)
 
@@ -91,7 +91,7 @@ def matches(
     """
     rows = []
     for one in tuned(source, target, **settings):
-        train, test = beside(source, one.train, one.test)
+        train, test = on_device_of(source, one.train, one.test)
         for rule, scores in zip(rules, head_influences(train, test, rules), strict=True):
             count = min(ranks, len(one.members))
             same = matching.same_class(scores.cpu(), one.test.y, one.train.y, count)
@@ -143,7 +143,7 @@ def leave_out(
 def _changes(source, one, rules):
     """Return the changes of the test losses, (N_test, n): predicted by each rule, and actual."""
     count, classes = one.train.probs.shape
-    train, test = beside(source, one.train, one.test)
+    train, test = on_device_of(source, one.train, one.test)
     pairs = (train.features, train.y), (test.features, test.y)
     decay = Recipe.weight_decay
     actual = leave_one_out(*pairs, range(count), classes=classes, weight_decay=decay)
@@ -163,13 +163,13 @@ def mislabelled(
     """
     rows = []
     for one in tuned(source, target, flip=flip, **settings):
-        (train,) = beside(source, one.train)
+        (train,) = on_device_of(source, one.train)
         rankings = {
             "self-influence": self_influence(*train, damping=damping).cpu(),
             "loss": nll_loss(one.train.probs.log(), one.train.y, reduction="none"),
         }
         for ranking, suspicion in rankings.items():
-            shares = matching.found(suspicion, one.wrong, CHECKED)
+            shares = matching.share_found(suspicion, one.wrong, CHECKED)
             columns = {"subset_seed": one.subset_seed, "ranking": ranking}
             rows += [
                 {**columns, "checked": checked, "found": share}
@@ -191,7 +191,7 @@ def beyond_the_head(
     """
     rows = []
     for one in tuned(source, target, unfrozen_blocks=unfrozen_blocks, **settings):
-        train, test = beside(source, one.train, one.test)
+        train, test = on_device_of(source, one.train, one.test)
         sides = one.below[0], one.train.y, one.below[1], one.test.y
         head = head_influence(*train, *test, damping=damping).cpu()
         blocks = tail_influence(one.tail, *sides, damping=damping).cpu()

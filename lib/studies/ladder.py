@@ -95,7 +95,7 @@ class Ladder:
         cluster = given.get("cluster", "")
         # What "auto" is there is for a worker to say.
         device = given["device"] if cluster else choose_device(given["device"])
-        noted = making.noted(given, train, under)
+        noted = making.parameters_used(given, train, under)
         return cls(networks, records, device, given.get("rows_file", ""), noted, cluster)
 
     @classmethod

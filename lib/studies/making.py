@@ -40,10 +40,10 @@ def networks(
     unless it comes with the book. Raises ValueError as `Ladder.of` does.
     """
     device, more = choose_device(given["device"]), listed(given.get("more_sources", ""))
-    come = _come(given, train, under)
+    come = _with_the_book(given, train, under)
     if train is None and not come:
         train, test = _images(given)
-    if _from_files_are_meant(given, under):
+    if _names_files(given, under):
         if more:
             raise ValueError("more_sources are trained, and checkpoints are not; give only one")
         made = _from_files(given["checkpoints"], device, given.get("image_size", 0))
@@ -61,23 +61,25 @@ def networks(
     return models, records
 
 
-def noted(given: Mapping, train: Images | None, under: Iterable[Constraint] | None) -> dict:
+def parameters_used(
+    given: Mapping, train: Images | None, under: Iterable[Constraint] | None
+) -> dict:
     """Return those of the parameters NOTED that had a part in making the networks.
 
     given, train, under: as in `networks`.
     """
-    without = LEARNING if _come(given, train, under) else ()
+    without = LEARNING if _with_the_book(given, train, under) else ()
     return {name: given[name] for name in NOTED if name in given and name not in without}
 
 
-def _from_files_are_meant(given, under):
+def _names_files(given, under):
     """Tell whether files take the place of sources."""
     return given.get("checkpoints") and under is None
 
 
-def _come(given, train, under):
+def _with_the_book(given, train, under):
     """Tell whether sources are taken that come with the book."""
-    of_own = train is not None or _from_files_are_meant(given, under)
+    of_own = train is not None or _names_files(given, under)
     return not of_own and shipped.meant(given["source_data"])
 
 
@@ -112,7 +114,7 @@ def _trained(given, train, test, keys, device):
         return dict(zip(keys, made, strict=True))
     # Kept here: the disks of workers come and go.
     calls = [{**call, "device": given["device"]} for call in calls]
-    found = [pretrained.kept(call) for call in calls]
+    found = [pretrained.cached(call) for call in calls]
     left = [number for number, source in enumerate(found) if source is None]
     for which, (model, record) in on_cluster(
         given["cluster"],

@@ -33,7 +33,7 @@ def two_rates(same: np.ndarray) -> dict[str, float]:
     return {"match": float(same[:, 0].mean()), "three_of_five": float(three.mean())}
 
 
-def found(suspicion: ArrayLike, wrong: ArrayLike, checked: ArrayLike) -> np.ndarray:
+def share_found(suspicion: ArrayLike, wrong: ArrayLike, checked: ArrayLike) -> np.ndarray:
     """Return the share of wrong labels found by checking the most suspicious images first.
 
     suspicion: (N,), larger is checked earlier. wrong: bool (N,), of one label at least. checked:

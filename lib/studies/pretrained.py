@@ -90,7 +90,7 @@ def source(
     return model.to(device).eval(), record
 
 
-def kept(call: Mapping) -> tuple[nn.Module, dict] | None:
+def cached(call: Mapping) -> tuple[nn.Module, dict] | None:
     """Return a source that lies in the cache, trained here or by a cluster, or None.
 
     call: the arguments of `source` by name, all but `training` given. As of `source`, on the CPU.
@@ -106,7 +106,7 @@ def kept(call: Mapping) -> tuple[nn.Module, dict] | None:
 def keep(model: nn.Module, record: dict, call: Mapping) -> None:
     """Store what `source` has returned on a worker of a cluster, whatever machine that was.
 
-    call: as in `kept`.
+    call: as in `cached`.
     """
     _, (identity, path) = _identified(**call)
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def command(folder: str) -> None:
     """
     commit = provenance.commit(files.DATA.parent)
     images = parts(folder)
-    lacking = any(pretrained.kept(call) is None for call in _calls(images, CHANGES))
+    lacking = any(pretrained.cached(call) is None for call in _calls(images, CHANGES))
     rows = compared(images, CHANGES)
     seconds = rows.pop("seconds").sum()  # of one after the other
     made = provenance.row("photographs_recipes", seconds, commit, "cpu")

@@ -96,7 +96,7 @@ def ship(
     """
     if (constraint, seed) in shipped.available():
         return shipped.load(constraint, seed)[1]
-    model, made = _made(images, constraint, seed, epochs, choose_device(device))
+    model, made = _network(images, constraint, seed, epochs, choose_device(device))
     made.pop("sha256", None)
     made.pop("test_accuracy", None)  # of the weights before they are rounded
     under = {"constraint": constraint.name, "amount": float(constraint.amount), "seed": seed}
@@ -117,7 +117,7 @@ def ship(
     return shipped.load(constraint, seed)[1]
 
 
-def _made(images, constraint, seed, epochs, device):
+def _network(images, constraint, seed, epochs, device):
     """Return a network, and what is recorded of its making."""
     if constraint == UNTRAINED:
         how = {name: RECIPE[name] for name in ("arch", "width")}
@@ -180,7 +180,7 @@ def control(images: dict[str, Images], kind: str, device: str) -> dict[Constrain
     def accuracy_of(amount):
         under = NATURAL if early else Constraint(kind, amount)
         epochs = amount if early else None
-        return _made(images, under, 0, epochs, choose_device(device))[1]["test_accuracy"]
+        return _network(images, under, 0, epochs, choose_device(device))[1]["test_accuracy"]
 
     tries = matched(accuracy_of, AMOUNTS[kind], goal, whole=early)
     amount, got = tries[-1]
@@ -189,7 +189,7 @@ def control(images: dict[str, Images], kind: str, device: str) -> dict[Constrain
     return {under: {"epochs": amount if early else None, "chosen": chosen}}
 
 
-def _said(record):
+def _summary(record):
     """Say in a line what a network is worth."""
     found = record["validation"]
     robust = ", ".join(f"{ball} {share:.1%}" for ball, share in found["robust_accuracy"].items())
@@ -232,7 +232,7 @@ def _ship_all(images, sources, seeds, device):
     """Ship sources, one seed of all after the other, and say what each is worth."""
     for seed in range(seeds):
         for constraint, how in sources.items():
-            click.echo(_said(ship(images, constraint, seed, device=device, **how)))
+            click.echo(_summary(ship(images, constraint, seed, device=device, **how)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -119,7 +119,7 @@ def _look(tail, below, labels, weight_decay):
     return [Seen(f.cpu(), p.cpu(), y) for f, p, y in both]
 
 
-def beside(source: nn.Module, *sets: Seen) -> list[Seen]:
+def on_device_of(source: nn.Module, *sets: Seen) -> list[Seen]:
     """Bring several Seen to the device of a source: a Hessian of thousands of features is large."""
     device = next(source.parameters()).device
     return [Seen(*(part.to(device) for part in seen)) for seen in sets]

@@ -145,7 +145,7 @@ def normaliser(
     return pair
 
 
-def beside(
+def look_beside(
     found: Tensors,
     prefix: str,
     groups: Collection[str],

@@ -155,7 +155,7 @@ def listed(text: str) -> list[str]:
     names, parts = [], text.split(",")
     while parts:
         joined = (",".join(parts[:end]) for end in range(min(len(parts), MOST_COMMAS), 1, -1))
-        name = next((name for name in joined if _is_there(name)), parts[0])
+        name = next((name for name in joined if _is_file(name)), parts[0])
         names.append(name.strip())
         parts = parts[name.count(",") + 1 :]
     return [name for name in names if name]
@@ -177,7 +177,7 @@ def check_file(source: str) -> None:
         raise ValueError(f"there is no file {file} (looked in {Path.cwd()}); name a checkpoint")
 
 
-def _is_there(name):
+def _is_file(name):
     """Tell whether a name with commas is that of a file, and of an entry without."""
     try:
         check(name)

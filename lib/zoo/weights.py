@@ -56,7 +56,7 @@ def load_into(model: nn.Module, path: str | Path, *, any_classes: bool = False) 
         names, prefix, groups = choices.of_network(chosen, start, model)
         normaliser = choices.normaliser(found, groups[prefix], prefix, names)
         weights = choices.loaded(groups[prefix])
-        head, problem = choices.beside(chosen, prefix, groups, weights, names)
+        head, problem = choices.look_beside(chosen, prefix, groups, weights, names)
         weights = _without_constants(weights | head, model, names)
         layer = _resized(model.head, weights, names) if any_classes else model.head
         wanted = model.state_dict() | layer.state_dict(prefix="head.")

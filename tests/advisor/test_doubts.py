@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from lib.advisor import advice, doubts
 from lib.images import Images
-from lib.studies.matching import found as found_by
+from lib.studies.matching import share_found
 from lib.studies.retraining import fit_to_optimum
 from lib.studies.tuned_heads import mislabel
 from lib.zoo import models
@@ -144,14 +144,17 @@ def test_it_finds_as_many_flipped_labels_as_cleanlab():
         head.fit(features[train].numpy(), y[train].numpy())
         probs[test] = head.predict_proba(features[test].numpy())
     ours = doubts.suspicions(features, images, parts, weight_decay=DECAY)
+    y_given = y.numpy()
     caught = {
-        method: found_by(-get_label_quality_scores(y.numpy(), probs, method=method), wrong, [0.1])
+        method: share_found(
+            -get_label_quality_scores(y.numpy(), probs, method=method), wrong, [0.1]
+        )
         for method in ("self_confidence", "normalized_margin")
     }
     # Its self-confidence is the ranking by held-out loss; only the bias is penalised in ours alone.
     order = pd.Series(-np.log(probs[np.arange(300), y])).corr(ours["held-out loss"], "spearman")
     assert order > 0.98
-    own = {name: found_by(ours[name], wrong, [0.1]) for name in doubts.RANKINGS}
+    own = {name: share_found(ours[name], wrong, [0.1]) for name in doubts.RANKINGS}
     assert own["held-out loss"] == pytest.approx(caught["self_confidence"], abs=0.1)
     assert own["self-influence"] > max(caught.values()) - 0.1
     assert own["self-influence"] > 0.6  # chance finds 0.1

@@ -282,7 +282,7 @@ def test_a_value_that_the_chapter_refuses_is_one_line(clone, capsys, arguments, 
 )
 def test_what_a_value_on_the_command_line_means(clone, name, text, value):
     chapter = clone / "chapters" / "01_first.ipynb"
-    meant = rerun.given(chapter, ["n: 3", f"{name}: yes"], [(name, text)])
+    meant = rerun.read_parameters(chapter, ["n: 3", f"{name}: yes"], [(name, text)])
     assert meant == {"n": 3, name: value} and type(meant[name]) is type(value)
 
 
@@ -361,7 +361,7 @@ def test_a_file_of_parameters_that_is_none_is_named_in_one_line(clone, capsys, m
     ],
 )
 def test_what_a_value_in_yaml_means(clone, text, value):
-    meant = rerun.given(clone / "chapters" / "01_first.ipynb", [text], [])
+    meant = rerun.read_parameters(clone / "chapters" / "01_first.ipynb", [text], [])
     expected = {text.split(":")[0]: value} if text else {}
     assert meant == expected and [*map(type, meant.values())] == [*map(type, expected.values())]
 
@@ -374,7 +374,7 @@ def give(clone, content):
     file = io.BytesIO(content)
     file.name = "given.yml"
     try:
-        values = rerun.given(clone / "chapters" / "01_first.ipynb", [file], [])
+        values = rerun.read_parameters(clone / "chapters" / "01_first.ipynb", [file], [])
     except book.click.ClickException as error:
         assert str(error).startswith("given.yml: ") and "\n" not in str(error)
         return

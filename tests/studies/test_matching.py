@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.studies.matching import found, same_class, two_rates
+from lib.studies.matching import same_class, share_found, two_rates
 
 SCORES = torch.tensor([[0.1, 0.9, 0.5, -1.0], [2.0, 1.0, 3.0, 4.0]])
 TRAIN_Y, TEST_Y = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1])
@@ -37,12 +37,12 @@ def test_the_two_rates_by_hand():
 def test_found_by_hand():
     # Checked in the order 2, 0, 3, 1; wrong are 2 and 1.
     suspicion, wrong = [5, 1, 9, 2], [False, True, True, False]
-    assert found(suspicion, wrong, [0, 0.25, 0.5, 0.75, 1]).tolist() == [0, 0.5, 0.5, 0.5, 1]
-    assert found(suspicion, wrong, [0.125]).tolist() == [0.25]  # half of the first image
+    assert share_found(suspicion, wrong, [0, 0.25, 0.5, 0.75, 1]).tolist() == [0, 0.5, 0.5, 0.5, 1]
+    assert share_found(suspicion, wrong, [0.125]).tolist() == [0.25]  # half of the first image
 
 
 def test_a_random_order_finds_in_proportion():
     generator = np.random.default_rng(0)
     wrong = np.arange(200) < 40
-    curves = [found(generator.random(200), wrong, [0.2, 0.5]) for _ in range(300)]
+    curves = [share_found(generator.random(200), wrong, [0.2, 0.5]) for _ in range(300)]
     assert np.mean(curves, axis=0) == pytest.approx([0.2, 0.5], abs=0.02)

@@ -163,7 +163,7 @@ def test_images_are_digested_once_to_look_for_a_source(sets, monkeypatch):
     monkeypatch.setattr(pretrained, "digest", lambda s: digested.append(len(s)) or real(s))
     train, test = sets
     call = {"train": train, "test": test, "constraint": L2, "seed": 0, **TINY}
-    assert pretrained.kept(call) is None
+    assert pretrained.cached(call) is None
     assert digested == [80, 40]
 
 
