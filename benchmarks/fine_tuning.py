@@ -18,6 +18,7 @@ from benchmarks.measure import race, row
 from lib import datasets
 from lib.freezing import freeze, split
 from lib.images import subset
+from lib.networks import choose_device
 from lib.robustness import accuracy
 from lib.studies import pretrained
 from lib.training import descend, pixels, thirds
@@ -108,7 +109,7 @@ def rows(quick=False):
     ]
     if not quick:
         # The paper's network and size; as many epochs as the naive loop can have in a minute.
-        large = models.build("resnet50", 10).eval()
+        large = models.build("resnet50", 10).to(choose_device()).eval()
         images = datasets.load("microcosm", n=20, size=224)
         found += [
             beside_naive("ResNet-50 at 224 pixels", large, (images, images), 10, 1, 1, 40, 1),
