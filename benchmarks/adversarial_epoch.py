@@ -12,7 +12,7 @@ radius, and no projection.
 
 import torch
 
-from benchmarks.measure import race, row
+from benchmarks.measure import count_operations, of_peak, peak, race, row
 from lib.attacks import L2, evaluating, input_gradient
 from lib.microcosm import draw
 from lib.networks import choose_device
@@ -73,11 +73,13 @@ def rows(quick=False):
     functions = {name: lambda way=way: way(model, 1) for name, way in ways.items()}
     functions["gradients"] = lambda: gradients(model, train)
     seconds, _ = race(functions, rounds)
-    found = []
+    best = peak(choose_device(), quick=quick)
+    counted, found = count_operations(functions["natural"]), []
     for name, steps in (("K = 1", 1), ("K = 3", 3), ("N-FGSM", 1)):
         bound = (2 * steps + 3) / 3
         theirs = [bound * natural for natural in seconds["natural"]]
-        told = f"{kept[name]:.1%} robust after {epochs} epochs"
+        told = f"{kept[name]:.1%} robust after {epochs} epochs; "
+        told += of_peak(*((bound * counted, taken, best) for taken in (seconds[name], theirs)))
         what, beside = f"an adversarial epoch, {name}", f"{bound:.2f} natural epochs"
         found.append(row(what, beside, seconds[name], theirs, "≤ 1.1", results=told))
         pairs = zip(seconds["natural"], seconds["gradients"], strict=True)

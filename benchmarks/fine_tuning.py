@@ -12,9 +12,8 @@ import statistics
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import race, row
+from benchmarks.measure import count_operations, of_peak, peak, race, row
 from lib import datasets
 from lib.freezing import freeze, split
 from lib.images import subset
@@ -68,10 +67,14 @@ def operations(source, unfrozen_blocks, size=32):
     with torch.no_grad():
         below = trunk(x)
     for module, inputs in ((model, x), (tail, below)):
-        with FlopCounterMode(display=False) as counter:
-            module(inputs).sum().backward()
-        counts.append(counter.get_total_flops())
+        counts.append(count_operations(lambda m=module, v=inputs: m(v).sum().backward()))
     return counts
+
+
+def operations_of(way, call, epochs):
+    """Count the operations of all epochs of a call, from those of one and of two."""
+    one, two = (count_operations(lambda n=n: way(*call, n)) for n in (1, 2))
+    return one + (epochs - 1) * (two - one)
 
 
 def together(heads, below, y, epochs):
@@ -131,7 +134,11 @@ def beside_naive(name, source, target, n, unfrozen_blocks, subsets, epochs, roun
     whole, tail = operations(copy.deepcopy(source).cpu(), unfrozen_blocks, size)
     beside = f"trunk in each of {epochs} epochs (arithmetic allows {whole / tail:,.3g})"
     times, aim = (seconds["lib"], seconds["peer"]), (20, 5)[unfrozen_blocks]
-    return row(what, beside, *times, f"≥ {aim}", **shares(results))
+    best, told = peak(next(source.parameters()).device, quick=rounds == 1), shares(results)
+    counted = (operations_of(way, call, epochs) for way in (cached, naive))
+    reached = of_peak(*((n, taken, best) for n, taken in zip(counted, times, strict=True)))
+    told["results"] += f"; {reached}"
+    return row(what, beside, *times, f"≥ {aim}", **told)
 
 
 def floating_point(arch, size):

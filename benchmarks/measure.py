@@ -1,6 +1,7 @@
 """What benchmarks share: rounds in which rivals take turns, rows of one form, their table."""
 
 import contextlib
+import copy
 import importlib
 import importlib.metadata
 import multiprocessing
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
 from lib.runtime import files
 
@@ -84,6 +87,53 @@ def row(what, beside, ours, theirs, aim="", *, unit="s", results="", agree=None)
     agree = None if agree is None else bool(agree)
     values = (what, beside, *middle, float(ratio), aim, met, results, agree)
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def count_operations(function):
+    """Count the floating-point operations of a call without arguments, by PyTorch's own counter."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def count_input_gradient(model, x, y):
+    """Count the operations of a forward run and of the gradient with respect to x (N, C, H, W)."""
+    # PyTorch's counter stops at autograd.grad; without weights that learn, backward does as much.
+    model = copy.deepcopy(model).requires_grad_(False)
+    image = x.clone().requires_grad_()
+    return count_operations(lambda: cross_entropy(model(image), y).backward())
+
+
+def peak(device, dtype=torch.float32, *, quick=False):
+    """Return the operations a second of a large square matrix product, the best of five.
+
+    It is what the device gives to the threads of this process. quick: take a small matrix.
+    """
+    size = 256 if quick else 8192 if device.type == "cuda" else 2048
+    # On a GPU convolutions round as TF32 unless told otherwise, and the product is to do as they.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        a = torch.rand(size, size, device=device).to(dtype)
+        a @ a  # which warms up
+        seconds, _ = race({"product": lambda: a @ a}, 5)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False  # as PyTorch has it
+    return 2 * size**3 / min(seconds["product"])
+
+
+def of_peak(*calls):
+    """Tell which share of the device's peak calls reach.
+
+    calls: for each its operations, its seconds, one a round, and the peak in operations a second.
+
+    Returns text such as "31%, 20% of 95 GFLOP/s"; where the peaks differ, each is told.
+    """
+    peaks = [f" of {best / 1e9:,.0f} GFLOP/s" for _, _, best in calls]
+    told = []
+    for (counted, seconds, best), peak, after in zip(calls, peaks, [*peaks[1:], ""], strict=True):
+        share = f"{counted / statistics.median(seconds) / best:.0%}"
+        told.append(share + peak * (peak != after))
+    return ", ".join(told)
 
 
 @contextlib.contextmanager

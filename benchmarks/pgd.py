@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.measure import race, row
+from benchmarks.measure import count_input_gradient, of_peak, peak, race, row
 from lib.attacks import L2, Linf, pgd
 from lib.networks import choose_device
 from lib.zoo.models import build
@@ -82,6 +82,7 @@ def rows(quick=False):
         for name, attack in rivals(model, ball, steps).items():
             functions[name, ball] = lambda attack=attack: attack(x, y)
     floor(model, x, y, 1)  # which warms up
+    counted, best = steps * count_input_gradient(model, x, y), peak(device, quick=quick)
     seconds, results = race(functions, rounds)
     del results["floor"]
     with torch.no_grad():
@@ -90,7 +91,8 @@ def rows(quick=False):
         ours, norm = ("lib", ball), {L2: "ℓ2", Linf: "ℓ∞"}[type(ball)]
         what = f"PGD, {norm}, K = {steps}, {arch}, {batch} images"
         beside = f"{steps} × (forward + input gradient)"
-        found.append(row(what, beside, seconds[ours], seconds["floor"], "≤ 1.05"))
+        told = of_peak(*((counted, seconds[key], best) for key in (ours, "floor")))
+        found.append(row(what, beside, seconds[ours], seconds["floor"], "≤ 1.05", results=told))
         for name in ("torchattacks", "foolbox"):
             theirs = name, ball
             told = f"loss {loss[ours]:.3f}, {loss[theirs]:.3f}"

@@ -2,6 +2,7 @@
 
 Channels-last is what the networks of the book are built with, so the plain path here is the other
 memory format. A variant is on by itself only where it is faster and its results are the same.
+Results end with the shares of the measured peak, of bf16 on a GPU only.
 """
 
 import contextlib
@@ -10,7 +11,14 @@ import copy
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.measure import race, row
+from benchmarks.measure import (
+    count_input_gradient,
+    count_operations,
+    of_peak,
+    peak,
+    race,
+    row,
+)
 from lib.attacks import input_gradient
 from lib.networks import choose_device
 from lib.zoo.models import build
@@ -22,12 +30,16 @@ def networks(arch):
     kind = next(last.parameters()).device.type
     plain = copy.deepcopy(last).to(memory_format=torch.contiguous_format)
     nothing = contextlib.nullcontext
-    return {
+    found = {
         "plain": (plain, nothing),
         "channels-last": (last, nothing),
         "bf16 autocast": (copy.deepcopy(last), lambda: torch.autocast(kind, torch.bfloat16)),
         "torch.compile": (torch.compile(copy.deepcopy(last)), nothing),
     }
+    if kind == "cuda":  # nothing else has graphs
+        graphs = torch.compile(copy.deepcopy(last), mode="reduce-overhead")
+        found["torch.compile with CUDA graphs"] = graphs, nothing
+    return found
 
 
 def step(model, x, y):
@@ -50,11 +62,16 @@ def rows(quick=False):
     arch, batch, rounds = ("small_resnet", 8, 1) if quick else ("small_resnet", 128, 7)
     found, variants = [], networks(arch)
     if quick:
-        del variants["torch.compile"]  # it takes a minute to compile
+        for name in [name for name in variants if "compile" in name]:
+            del variants[name]  # it takes a minute to compile
     generator = torch.Generator().manual_seed(0)
     device = next(variants["plain"][0].parameters()).device
     x = torch.rand(batch, 3, 32, 32, generator=generator).to(device)
     y = torch.randint(0, 10, (batch,), generator=generator).to(device)
+    peaks = dict.fromkeys(variants, peak(device, quick=quick))
+    # A CPU may compute bf16 by float32, and more slowly; a share of that peak would say little.
+    wide = peak(device, torch.bfloat16, quick=quick) if device.type == "cuda" else None
+    peaks["bf16 autocast"] = wide
     for what, work, training in (
         ("an input gradient", input_gradient, False),
         ("a training step", step, True),
@@ -69,8 +86,14 @@ def rows(quick=False):
         functions = {name: lambda v=v: run(*v) for name, v in variants.items()}
         race(functions, 1)  # which warms up, and compiles
         seconds, results = race(functions, rounds)
+        counted = count_input_gradient(variants["plain"][0], x, y)
+        if training:
+            counted = count_operations(functions["plain"])
         for name in list(variants)[1:]:
             agreed = same(results[name], results["plain"])
+            if peaks[name]:
+                both = ((counted, seconds[key], peaks[key]) for key in (name, "plain"))
+                agreed["results"] += f"; {of_peak(*both)}"
             found.append(row(f"{what}, {name}", "plain", seconds[name], seconds["plain"], **agreed))
     model = variants["channels-last"][0].eval()
     functions = {

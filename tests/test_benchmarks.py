@@ -2,10 +2,21 @@
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from benchmarks import __main__ as command
 from benchmarks import whole
-from benchmarks.measure import COLUMNS, measured, row, table
+from benchmarks.measure import (
+    COLUMNS,
+    count_input_gradient,
+    count_operations,
+    measured,
+    of_peak,
+    peak,
+    row,
+    table,
+)
 
 CHECKED = {
     "pgd": 4,
@@ -56,6 +67,22 @@ def test_a_ratio_is_the_median_of_the_rounds_and_held_against_the_aim():
     assert above["ratio"] == 20 and above["met"] is True
     assert row("a", "b", 1, 10, "≥ 20")["met"] is False
     assert row("a", "b", 4, 2)["ratio"] == 2 and row("a", "b", 4, 2)["met"] is None
+
+
+def test_operations_are_those_of_the_matrix_products():
+    n, d, k = 3, 5, 7
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(d, k)), torch.rand(n, d, 1, 1)
+    once = 2 * n * d * k
+    assert count_operations(lambda: model(x)) == once
+    assert count_input_gradient(model, x, torch.arange(n)) == 2 * once
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_a_share_of_the_peak_is_of_the_median_and_names_each_peak_once():
+    assert of_peak((1e9, [0.1, 0.1, 9], 1e11), (1e9, [0.2], 1e11)) == "10%, 5% of 100 GFLOP/s"
+    both = of_peak((1e9, [0.1], 4e11), (1e9, [0.2], 1e11))
+    assert both == "2% of 400 GFLOP/s, 5% of 100 GFLOP/s"
+    assert 1e7 < peak(torch.device("cpu"), quick=True) < 1e14
 
 
 def test_the_table_is_markdown_with_a_line_a_row():
