@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import toy_book
 from dask_processes import Dask
 from PIL import Image
 from test_chapters import TINY, TINY_SOURCE, flags
@@ -258,3 +260,40 @@ def test_a_chapter_that_is_killed_goes_on_with_its_rows(tmp_path):
         said, found = whole(out)
         assert said == plain_said and file.read_text().startswith(kept)
         pd.testing.assert_frame_equal(found, plain, check_exact=True)
+
+
+RUNNER = """
+from lib.book import __main__ as book
+book.ROOT = folder
+print("begun", flush=True)
+sys.exit(book.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("command", ["refresh", "publish"])
+def test_a_runner_that_is_killed_leaves_whole_notebooks_and_goes_on(tmp_path, command):
+    new, root = tmp_path / "new", tmp_path / "clone"  # one folder: chapters print where they lie
+    toy_book.make(new)
+    blank = toy_book.files(new)
+
+    def whole():
+        """Run it to its end, and return the executed chapters."""
+        job = started(RUNNER, root, command)
+        _, error = job.communicate(timeout=300)
+        assert job.returncode == 0 and "Traceback" not in error, error[-2000:]
+        return toy_book.files(root / "_build" / "book" if command == "publish" else root)
+
+    shutil.copytree(new, root)
+    start = time.monotonic()
+    result = whole()
+    seconds, draw, kills = time.monotonic() - start, random.Random(command), 0
+    while kills < KILLS:
+        shutil.rmtree(root)
+        shutil.copytree(new, root)
+        for _ in range(3):
+            # Whose kernels end with it, and the building of pages of itself.
+            kills += killed(started(RUNNER, root, command), draw.uniform(0, seconds))
+            # Each chapter is as it was or executed whole, and publishing touches none.
+            for name, content in toy_book.files(root).items():
+                assert content in (blank[name], result[name] if command == "refresh" else None)
+        assert whole() == result
