@@ -45,8 +45,18 @@ def commands() -> None:
 @click.pass_context
 @options.as_typed()
 def fit_command(
-    context, target, source, out, unfrozen_blocks, folds, all_images, epochs, lr, seed, **how
-):
+    context: click.Context,
+    target: str,
+    source: str,
+    out: Path,
+    unfrozen_blocks: int | None,
+    folds: int,
+    all_images: bool,
+    epochs: int,
+    lr: float,
+    seed: int,
+    **how,
+) -> None:
     """Fine-tune a source to the images of a folder, and save the network.
 
     TARGET has one sub-folder of images for each class, or is a known set. Where it is split, its
@@ -57,19 +67,19 @@ def fit_command(
     if folds == 1:
         raise ValueError("--folds is 1; take 2 and more, or 0 to hold out none")
     unfrozen_blocks = starts.depth(source, unfrozen_blocks)
-    target = datasets.opened(target)
-    about = datasets.survey(target)
+    opened = datasets.opened(target)
+    about = datasets.survey(opened)
     _say(about.lines() if about.divided else about.together().lines())
-    labelled.check(target)
+    labelled.check(opened)
     idle, why = ("folds", "beside") if about.divided else ("all_images", "without")
     options.refuse(context, [idle], f"{why} test images")
     (start,) = starts.load([source], **how)
     split(start.model, unfrozen_blocks)  # refused before anything is computed
-    images, _ = labelled.load(target, size=start.size)
-    test = labelled.tested(target, size=start.size)
+    images, _ = labelled.load(opened, size=start.size)
+    test = labelled.tested(opened, size=start.size)
     _say(_serving(images, test))
-    settings = {"unfrozen_blocks": unfrozen_blocks, "epochs": epochs, "lr": lr, "seed": seed}
-    asked = {"folds": folds, "all_images": all_images}
+    settings: dict = {"unfrozen_blocks": unfrozen_blocks, "epochs": epochs, "lr": lr, "seed": seed}
+    asked: dict = {"folds": folds, "all_images": all_images}
     done = checked.fine_tuned(start.model, images, test, **asked, **settings)
     noted = {"source": source, **settings, "images": len(done.images)}
     noted["depth"] = about.depth or predicting.DEPTH
@@ -84,7 +94,7 @@ def fit_command(
 @click.argument("folder")
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv file, instead of the screen.")
 @click.pass_context
-def predict_command(context, file, folder, out):
+def predict_command(context: click.Context, file: str, folder: str, out: Path | None) -> None:
     """Classify the images of a folder: file, class and probability, as CSV.
 
     An image that cannot be read is a row with its error; then the exit code is 1.

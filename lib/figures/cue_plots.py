@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from lib.figures.image_plots import tile
 from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION, lines
@@ -20,7 +22,10 @@ DECIDED = (VERMILLION, BLUE, LIGHT)
 
 
 def conflict_grid(
-    x, answers, classes: Sequence[str], cues: tuple[str, str] = ("shape", "texture")
+    x: Tensor | np.ndarray,
+    answers: ArrayLike,
+    classes: Sequence[str],
+    cues: tuple[str, str] = ("shape", "texture"),
 ) -> Figure:
     """Draw conflicts, shapes in rows and textures in columns, each framed by its decision.
 

@@ -144,7 +144,6 @@ def test_it_finds_as_many_flipped_labels_as_cleanlab():
         head.fit(features[train].numpy(), y[train].numpy())
         probs[test] = head.predict_proba(features[test].numpy())
     ours = doubts.suspicions(features, images, parts, weight_decay=DECAY)
-    y_given = y.numpy()
     caught = {
         method: share_found(
             -get_label_quality_scores(y.numpy(), probs, method=method), wrong, [0.1]
