@@ -272,7 +272,8 @@ sys.exit(book.main(sys.argv[2:]))
 
 @pytest.mark.parametrize("command", ["refresh", "publish"])
 def test_a_runner_that_is_killed_leaves_whole_notebooks_and_goes_on(tmp_path, command):
-    new, root = tmp_path / "new", tmp_path / "clone"  # one folder: chapters print where they lie
+    # One clone, made anew from one template: ids of cells are random, and chapters print paths.
+    new, root = tmp_path / "new", tmp_path / "clone"
     toy_book.make(new)
     blank = toy_book.files(new)
 
@@ -291,7 +292,7 @@ def test_a_runner_that_is_killed_leaves_whole_notebooks_and_goes_on(tmp_path, co
         shutil.rmtree(root)
         shutil.copytree(new, root)
         for _ in range(3):
-            # Whose kernels end with it, and the building of pages of itself.
+            # Its kernels end with it, and what builds the pages by itself, some seconds later.
             kills += killed(started(RUNNER, root, command), draw.uniform(0, seconds))
             # Each chapter is as it was or executed whole, and publishing touches none.
             for name, content in toy_book.files(root).items():
