@@ -17,13 +17,15 @@ def write(folder, seeds=3, targets=("near", "far", "odd")):
     keys = {"target": targets, "constraint": levels, "source_seed": range(seeds)}
     sizes = {"n_train": (100, 200), "subset_seed": (0, 1)}
     more = {
-        "photographs_heads": {**sizes, "constraint": levels | noise},
+        "photographs_heads": {
+            **sizes, "constraint": levels | noise, "weight_decay": (0.1,),
+        },
         "photographs_resolutions": {**sizes, "resolution": (8, 32)},
         "photographs_resolutions_of_controls": {
             "constraint": noise, "resolution": (8, 32), "n_train": (100,), "subset_seed": (0, 1),
         },
         "photographs_stylised": {"version": ("as it is", "flat"), "n_train": (100,)},
-        "photographs_depths": {"unfrozen_blocks": (0, 1, 5), "n_train": (100,)},
+        "photographs_depths": {"unfrozen_blocks": (0, 1, 5), "n_train": (100,), "epochs": (30,)},
         "photographs_hidden": {"labels": ("true", "random"), "subset_seed": (0,)},
         "photographs_shape": {},
         "microcosm_heads": {"n_train": (20, 40), "subset_seed": (0,)},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from lib.figures.estimates import Estimate
+from lib.figures.estimates import RISES, Estimate, verdict
 from lib.figures.sentences import listing
 from lib.random_effects import Effect
 
@@ -85,6 +85,12 @@ def predicted(found: pd.DataFrame) -> list[str]:
 def estimate(effect: Effect, level: float = 0.95) -> Estimate:
     """Return an effect as a number that writes itself, with its own interval."""
     return Estimate(effect.mean, *effect.interval(level))
+
+
+def changed(effect: Effect) -> str:
+    """Say an effect that is a change, with its interval: whether it rises or falls."""
+    change = estimate(effect)
+    return f"{change}, {verdict(change.low, change.high, RISES)}"
 
 
 def expected(along: Mapping[int, Effect], name: str, level: float) -> pd.DataFrame:

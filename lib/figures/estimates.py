@@ -11,6 +11,7 @@ Words = tuple[str, str, str]
 NOTHING = "no difference can be told"
 AHEAD: Words = ("ahead", "behind", NOTHING)
 HIGHER: Words = ("higher", "lower", NOTHING)
+RISES: Words = ("rises", "falls", "no change can be told")
 
 
 @dataclass(frozen=True)

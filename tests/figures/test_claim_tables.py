@@ -132,3 +132,9 @@ def test_a_prediction_is_said_with_the_targets_that_bear_it_out():
         "Flattened: expected that the difference rises; "
         "borne out on 2 of 3 targets, the contrary on 1."
     ]
+
+
+def test_a_change_is_said_to_rise_or_to_fall_where_its_interval_tells():
+    words = [claim_tables.changed(crossed(mean)) for mean in (6, -6, 0.01)]
+    assert words[0].startswith("+6.0 points (95 % interval +5") and words[0].endswith("), rises")
+    assert words[1].endswith("), falls") and words[2].endswith("), no change can be told")
