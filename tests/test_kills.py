@@ -292,7 +292,7 @@ def test_a_runner_that_is_killed_leaves_whole_notebooks_and_goes_on(tmp_path, co
         shutil.rmtree(root)
         shutil.copytree(new, root)
         for _ in range(3):
-            # Its kernels end with it, and what builds the pages by itself, some seconds later.
+            # Its kernels end with it, and within a second what builds the pages.
             kills += killed(started(RUNNER, root, command), draw.uniform(0, seconds))
             # Each chapter is as it was or executed whole, and publishing touches none.
             for name, content in toy_book.files(root).items():

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,11 @@ from nbformat import v4
 from lib.book import notebooks
 
 NOT_COPIED = shutil.ignore_patterns("cache", "__pycache__", ".*")
-JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+JUPYTER_BOOK = (
+    "import sys; from lib.runtime.orphans import end_with; end_with(int(sys.argv.pop(1))); "
+    "from jupyter_book.cli.main import main; main()"
+)
+"""Its command line, which does not outlive who asks for pages, and would write into the next."""
 REFERENCES = "## References\n\n```{bibliography}\n```"
 
 
@@ -37,8 +42,8 @@ def copy(root: Path, folder: Path, patterns: Iterable[str]) -> None:
 
 def build(book: Path, *options: str) -> tuple[Path | None, str]:
     """Build the pages; return their folder, None where that fails, and what Jupyter Book says."""
-    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(book), *options]
-    here = Path(__file__).parents[2]  # whence Sphinx finds its extension, which is below
+    command = [sys.executable, "-c", JUPYTER_BOOK, str(os.getpid()), "build", str(book), *options]
+    here = Path(__file__).parents[2]  # whence lib is found, and by Sphinx its extension, see below
     pipes = subprocess.PIPE, subprocess.STDOUT
     done = subprocess.run(command, cwd=here, stdout=pipes[0], stderr=pipes[1], text=True)
     return None if done.returncode else book / "_build" / "html", done.stdout

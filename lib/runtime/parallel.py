@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -17,6 +15,7 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from lib.runtime.devices import in_one_thread
+from lib.runtime.orphans import end_with
 from lib.runtime.remote import run
 from lib.runtime.turns import turn
 
@@ -80,18 +79,9 @@ def on_cluster(
 
 @cache
 def _end_with(parent):
-    """Let a worker end when the process that started it has been killed and can tell it nothing.
-
-    That one says who it is: its place is taken by another if it is killed before a worker can ask.
-    """
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
+    """Let a worker end when the process that started it has been killed and can tell it nothing."""
     if multiprocessing.current_process().name.startswith("LokyProcess"):
-        threading.Thread(target=watch, daemon=True).start()
+        end_with(parent)
 
 
 def _with_one_thread(parent, function, call):
