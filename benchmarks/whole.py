@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measure import WORKERS, dask_workers, row
-from lib.book.pages import JUPYTER_BOOK
+from lib.book.pages import builder
 from lib.runtime import rows as kept_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +81,7 @@ def same_rows(one, two):
 
 def pages(book):
     """Build the pages, without executing a chapter."""
-    seconds, done = timed([sys.executable, "-c", JUPYTER_BOOK, "build", "."], book)
+    seconds, done = timed(builder("."), book)
     return [row("the pages built", "`make book`'s limit", seconds, LIMITS["book"], agree=done)]
 
 

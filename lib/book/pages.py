@@ -40,12 +40,17 @@ def copy(root: Path, folder: Path, patterns: Iterable[str]) -> None:
             shutil.copy2(source, folder)
 
 
+def builder(book: str | Path, *options: str) -> list[str]:
+    """Return the command that builds the pages of a book, and ends with this process."""
+    return [sys.executable, "-c", JUPYTER_BOOK, str(os.getpid()), "build", str(book), *options]
+
+
 def build(book: Path, *options: str) -> tuple[Path | None, str]:
     """Build the pages; return their folder, None where that fails, and what Jupyter Book says."""
-    command = [sys.executable, "-c", JUPYTER_BOOK, str(os.getpid()), "build", str(book), *options]
     here = Path(__file__).parents[2]  # whence lib is found, and by Sphinx its extension, see below
     pipes = subprocess.PIPE, subprocess.STDOUT
-    done = subprocess.run(command, cwd=here, stdout=pipes[0], stderr=pipes[1], text=True)
+    how = {"cwd": here, "stdout": pipes[0], "stderr": pipes[1], "text": True}
+    done = subprocess.run(builder(book, *options), **how)
     return None if done.returncode else book / "_build" / "html", done.stdout
 
 

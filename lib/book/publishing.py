@@ -1,6 +1,5 @@
 """The chapters executed where their outputs are stale, and the book built of them."""
 
-import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -104,13 +103,6 @@ def _side_by_side(names, root, **how):
     return {name: future.result() for name, future in futures.items()}
 
 
-def _longest_first(root):
-    """List the chapters by how long each took last time: one begun late would run on alone."""
-    took = provenance.read(root)
-    known = {name: float(took[name]["seconds"]) for name in chapters(root) if name in took}
-    return sorted(chapters(root), key=lambda name: -known.get(name, math.inf))
-
-
 def _read_current(path, mark):
     """Return the notebook kept at `path` if this code made it with the present versions."""
     try:
@@ -128,7 +120,7 @@ def publish(root: Path, again: bool = False) -> Path:
     """
     commit = provenance.commit(root)
     with _alone(root):
-        done = _side_by_side(_longest_first(root), root, again=again, commit=commit)
+        done = _side_by_side(chapters(root), root, again=again, commit=commit)
         book = root / "_build" / "book"
         pages.copy(root, book, SOURCES)
         for name, path in chapters(root).items():

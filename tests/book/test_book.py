@@ -436,21 +436,6 @@ def test_two_chapters_are_executed_at_a_time(clone, monkeypatch):
     assert book.main(["publish"]) == 0
 
 
-def test_those_that_took_longest_are_begun_first_and_unknown_ones_before_them(
-    monkeypatch, tmp_path
-):
-    begun = []
-    monkeypatch.setattr(publishing, "TOGETHER", 1)
-    monkeypatch.setattr(publishing, "executed", lambda name, root, **_: begun.append(name))
-    monkeypatch.setattr(publishing, "chapters", lambda root: dict.fromkeys("abcd"))
-    took = {"a": "9.5", "b": "80.0", "d": "12.0"}
-    known = {name: {"seconds": seconds} for name, seconds in took.items()}
-    monkeypatch.setattr(provenance, "read", lambda root: known)
-    with pytest.raises(TypeError):  # nothing was executed that pages could be built of
-        publishing.publish(tmp_path)
-    assert begun == ["c", "b", "d", "a"]
-
-
 def test_where_a_chapter_fails_no_other_is_begun_and_those_that_run_end(monkeypatch, tmp_path):
     begun, ended, both = [], [], threading.Barrier(2, timeout=30)
 
