@@ -48,9 +48,8 @@ def builder(book: str | Path, *options: str) -> list[str]:
 def build(book: Path, *options: str) -> tuple[Path | None, str]:
     """Build the pages; return their folder, None where that fails, and what Jupyter Book says."""
     here = Path(__file__).parents[2]  # whence lib is found, and by Sphinx its extension, see below
-    pipes = subprocess.PIPE, subprocess.STDOUT
-    how = {"cwd": here, "stdout": pipes[0], "stderr": pipes[1], "text": True}
-    done = subprocess.run(builder(book, *options), **how)
+    command, pipe = builder(book, *options), subprocess.PIPE
+    done = subprocess.run(command, cwd=here, stdout=pipe, stderr=subprocess.STDOUT, text=True)
     return None if done.returncode else book / "_build" / "html", done.stdout
 
 
