@@ -106,24 +106,29 @@ def rows(quick=False):
     torch.set_num_threads(1)
     source = pretrained.untrained(datasets.load("microcosm", n=500))
     target = datasets.load("digits"), datasets.load("digits", "test")
+    best = peak(next(source.parameters()).device, quick=quick)
     found = [
-        beside_naive("small_resnet", source, target, n, *case, epochs, rounds)
+        beside_naive("small_resnet", source, target, n, *case, epochs, rounds, best)
         for case in ((0, 1), (0, 4), (1, 1))
     ]
     if not quick:
         # The paper's network and size; as many epochs as the naive loop can have in a minute.
-        large = models.build("resnet50", 10).to(choose_device()).eval()
-        images = datasets.load("microcosm", n=20, size=224)
+        device, images = choose_device(), datasets.load("microcosm", n=20, size=224)
+        large = models.build("resnet50", 10).to(device).eval()
+        case = large, (images, images), 10, 1, 1, 40, 1, peak(device)
         found += [
-            beside_naive("ResNet-50 at 224 pixels", large, (images, images), 10, 1, 1, 40, 1),
+            beside_naive("ResNet-50 at 224 pixels", *case),
             floating_point("resnet18", 32),
             floating_point("resnet50", 224),
         ]
     return [*found, many_heads(source, target, n, epochs, count, rounds)]
 
 
-def beside_naive(name, source, target, n, unfrozen_blocks, subsets, epochs, rounds):
-    """Make a row of fine-tuning on a trunk that runs once, beside the naive loop."""
+def beside_naive(name, source, target, n, unfrozen_blocks, subsets, epochs, rounds, best):
+    """Make a row of fine-tuning on a trunk that runs once, beside the naive loop.
+
+    best: the peak of the source's device, in operations a second.
+    """
     call = source, target, n, unfrozen_blocks, range(subsets)
     cached(*call, 1)  # which warms up
     functions = {"lib": lambda: cached(*call, epochs), "peer": lambda: naive(*call, epochs)}
@@ -134,7 +139,7 @@ def beside_naive(name, source, target, n, unfrozen_blocks, subsets, epochs, roun
     whole, tail = operations(copy.deepcopy(source).cpu(), unfrozen_blocks, size)
     beside = f"trunk in each of {epochs} epochs (arithmetic allows {whole / tail:,.3g})"
     times, aim = (seconds["lib"], seconds["peer"]), (20, 5)[unfrozen_blocks]
-    best, told = peak(next(source.parameters()).device, quick=rounds == 1), shares(results)
+    told = shares(results)
     counted = (operations_of(way, call, epochs) for way in (cached, naive))
     reached = of_peak(*((n, taken, best) for n, taken in zip(counted, times, strict=True)))
     told["results"] += f"; {reached}"
