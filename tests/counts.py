@@ -4,8 +4,8 @@ A line of code is a line of a code cell that is not empty; a comment belongs to 
 Each statement at the top of a cell is of one kind, the first of these that fits:
 
 parameters  all in the cell tagged parameters
-sentences   it calls say, say_list, say_table, say_differences, say_sides, say_sets, answer, quote
-            or glue; or it only gives values to names that nothing in the notebook reads but
+sentences   it calls say, say_list, say_table, say_differences, say_standing, say_sets, answer,
+            quote or glue; or it only gives values to names that nothing in the notebook reads but
             sentences
 set-up      an import; all in a cell tagged hide-cell or remove-cell, or below the parameters
 routing     it gives to names a dict, a list, a tuple, a set, a comprehension of these, joined ones,
@@ -27,7 +27,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 KINDS = ("parameters", "set-up", "routing", "sentences", "study")
-SAYING = {"say", "say_list", "say_table", "say_differences", "say_sides", "say_sets"}
+SAYING = {"say", "say_list", "say_table", "say_differences", "say_standing", "say_sets"}
 SAYING |= {"answer", "quote", "glue"}
 CONTAINERS = (ast.Dict, ast.List, ast.Tuple, ast.Set)
 COMPREHENSIONS = (ast.DictComp, ast.ListComp, ast.SetComp, ast.GeneratorExp)

@@ -11,6 +11,8 @@ Words = tuple[str, str, str]
 NOTHING = "no difference can be told"
 AHEAD: Words = ("ahead", "behind", NOTHING)
 HIGHER: Words = ("higher", "lower", NOTHING)
+LEADS = ("ahead of", "behind")
+"""What stands before the other one of two that differ."""
 RISES: Words = ("rises", "falls", "no change can be told")
 
 
@@ -23,7 +25,7 @@ class Estimate:
     two where an end of the interval would round to 0, and is not.
 
     As text: +4.2 points (95 % interval +1.0 to +7.4). With the format `short`: +4.2 [+1.0, +7.4];
-    with `mean`: +4.2 points; with `judged` the text and, behind a comma, the verdict.
+    with `mean`: +4.2 points.
     """
 
     mean: float
@@ -49,26 +51,49 @@ class Estimate:
         """What the interval of a difference tells: ahead, behind, or that nothing can be told."""
         return verdict(self.low, self.high)
 
+    def between(
+        self, one: object, other: object = "natural sources", words: tuple[str, str] = LEADS
+    ) -> str:
+        """Say a difference in words: a is 4.2 points behind b (95 % interval 1.0 to 7.4).
+
+        one, other: what it lies between, `one` less `other`. words: for differences above and below
+        0. Where the interval holds 0, or there is none: no difference between a and b can be told
+        (-0.4 points, 95 % interval -1.0 to +0.2).
+        """
+        mean, low, high = self._texts(self.mean, self.low, self.high, signed=True)
+        if self.verdict == NOTHING:
+            told = f"{mean} {self.unit}, {self._interval(low, high)}"
+            return f"no difference between {one} and {other} can be told ({told})"
+        low, mean, high = self._texts(*sorted(map(abs, (self.low, self.mean, self.high))))
+        word = words[0] if self.mean > 0 else words[1]
+        return f"{one} is {mean} {self.unit} {word} {other} ({self._interval(low, high)})"
+
     def __str__(self) -> str:
         return format(self, "")
 
     def __format__(self, spec: str) -> str:
-        if spec not in ("", "mean", "short", "judged"):
-            raise ValueError(f"the format is {spec!r}; allowed are mean, short and judged, or none")
+        if spec not in ("", "mean", "short"):
+            raise ValueError(f"the format is {spec!r}; allowed are mean and short, or none")
         if np.isnan(self.mean):
             return "unknown"
-        digits = self._digits()
-        how = f"{'+' * self.signed}.{digits}f"
-        values = (round(float(v), digits) + 0 for v in (self.mean, self.low, self.high))
-        mean, low, high = (format(value, how) for value in values)  # + 0: no −0.0
-        known, unit = not np.isnan(self.low), f" {self.unit}" * bool(self.unit)
+        mean, low, high = self._texts(self.mean, self.low, self.high, signed=self.signed)
+        unit = f" {self.unit}" * bool(self.unit)
         if spec == "mean":
             return mean + unit
         if spec == "short":
-            return f"{mean} [{low}, {high}]" if known else mean
-        interval = f"95 % interval {low} to {high}" if known else "without an interval"
-        told = f", {self.verdict}" if spec == "judged" else ""
-        return f"{mean}{unit} ({interval}){told}"
+            return mean if np.isnan(self.low) else f"{mean} [{low}, {high}]"
+        return f"{mean}{unit} ({self._interval(low, high)})"
+
+    def _texts(self, *values, signed=False):
+        """Write numbers with as many digits as the estimate has."""
+        digits = self._digits()
+        rounded = (round(float(value), digits) + 0 for value in values)  # + 0: no −0.0
+        return [format(value, f"{'+' * signed}.{digits}f") for value in rounded]
+
+    def _interval(self, low, high):
+        """Write what is known of the interval, by its ends as texts."""
+        known = not np.isnan(self.low)
+        return f"95 % interval {low} to {high}" if known else "without an interval"
 
     def _digits(self):
         """Return how many digits tell on which side of 0 the ends of the interval lie."""

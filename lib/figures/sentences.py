@@ -178,36 +178,64 @@ def sides(
     faces; behind on textures"; without it they are what is compared: "ℓ2 0.25 and ℓ2 0.5 are
     ahead". Of many values of which nothing is told only the number is said.
     """
-    if of is not None:
-        differences = where(differences, constraint=of)
-    if differences.empty:
-        return NOT_MEASURED
-    intervals = zip(differences["low"], differences["high"], strict=True)
-    found = np.array([verdict(*interval, words) for interval in intervals])
     parts = []
-    for word in words:
-        names = [literal(name) for name in differences.loc[found == word, column]]
-        names = [f"“{name}”" if "," in name else name for name in names]  # they stand in a list
-        if not names:
-            continue
-        if word == NOTHING and len(names) > MANY:
-            names = [f"{'the other' if parts else 'all'} {len(names)}"]
+    for word, names in _by_side(differences, column, words, of).items():
         if link or word == NOTHING:
             parts.append(f"{word} {link or 'for'} {listing(names)}")
         else:
             parts.append(f"{listing(names)} {'is' if len(names) == 1 else 'are'} {word}")
-    return "; ".join(parts)
+    return "; ".join(parts) or NOT_MEASURED
 
 
-def say_sides(
+def standing(
     differences: pd.DataFrame, column: str, of: object, *, link: str, called: str = ""
-) -> None:
-    """Say on which values of a column one source is ahead of the natural one, and on which behind.
+) -> str:
+    """Say on which values of a column one source is ahead of natural ones, and on which behind.
 
     differences, column, of, link: as in `sides`. called: what to call the source, if not as it is.
+    As text: ℓ2 0.25 is ahead of natural sources on digits, and behind on faces; no difference can
+    be told on textures.
     """
-    found = sides(differences, column, link=link, of=of)
-    say(f"{called or of}, compared with the natural source: {found}.")
+    found = {
+        word: f"{link} {listing(names)}"
+        for word, names in _by_side(differences, column, AHEAD, of).items()
+    }
+    ahead, behind, nothing = map(found.get, AHEAD)
+    called = f"{called or of}"
+    leads = [f"ahead of natural sources {ahead}"] if ahead else []
+    leads += [f"behind {'natural sources ' * (not ahead)}{behind}"] if behind else []
+    parts = [f"{called} is {', and '.join(leads)}"] if leads else []
+    if nothing:
+        between = "" if leads else f" between {called} and natural sources"
+        parts.append(f"no difference{between} can be told {nothing}")
+    return "; ".join(parts) or f"{called} and natural sources: {NOT_MEASURED}"
+
+
+def say_standing(
+    differences: pd.DataFrame, column: str, of: object, *, link: str, called: str = ""
+) -> None:
+    """Say what `standing` returns, as a sentence."""
+    told = standing(differences, column, of, link=link, called=called)
+    say(f"{told[0].upper()}{told[1:]}.")
+
+
+def _by_side(differences, column, words, of):
+    """Return the values of a column by the word for the side of 0 where their interval lies."""
+    if of is not None:
+        differences = where(differences, constraint=of)
+    if differences.empty:
+        return {}
+    intervals = zip(differences["low"], differences["high"], strict=True)
+    found = np.array([verdict(*interval, words) for interval in intervals])
+    groups = {}
+    for word in words:
+        names = [literal(name) for name in differences.loc[found == word, column]]
+        names = [f"“{name}”" if "," in name else name for name in names]  # they stand in a list
+        if word == NOTHING and len(names) > MANY:
+            names = [f"{'the other' if groups else 'all'} {len(names)}"]
+        if names:
+            groups[word] = names
+    return groups
 
 
 def listing(words: Iterable, last: str = "and") -> str:

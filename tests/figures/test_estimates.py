@@ -36,13 +36,30 @@ def test_an_estimate_writes_itself(values, kind, text, short, mean):
     estimate = Estimate(*map(np.float64, values), **kind)
     assert (str(estimate), f"{estimate}") == (text, text)
     assert (f"{estimate:short}", f"{estimate:mean}") == (short, mean)
-    told = "" if text == "unknown" else f", {estimate.verdict}"
-    assert f"{estimate:judged}" == text + told
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(ValueError, match=r"format is '\.1f'; allowed are mean, short and judged"):
+    with pytest.raises(ValueError, match=r"format is '\.1f'; allowed are mean and short, or none"):
         f"{Estimate(1, 0, 2):.1f}"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((4.21, 1.04, 7.38), "a is 4.2 points ahead of b (95 % interval 1.0 to 7.4)"),
+        ((-4.21, -7.38, -1.04), "a is 4.2 points behind b (95 % interval 1.0 to 7.4)"),
+        ((-1.0, -2.0, -0.03), "a is 1.00 points behind b (95 % interval 0.03 to 2.00)"),
+        ((4.21, -1.04, 9.5), "no difference between a and b can be told "
+         "(+4.2 points, 95 % interval -1.0 to +9.5)"),
+        ((4.21, np.nan, np.nan), "no difference between a and b can be told "
+         "(+4.2 points, without an interval)"),
+    ],
+)  # fmt: skip
+def test_a_difference_is_said_in_words(values, text):
+    estimate = Estimate(*map(np.float64, values))
+    assert estimate.between("a", "b") == text
+    other = text.replace("ahead of", "above").replace("behind", "below")
+    assert estimate.between("a", "b", ("above", "below")) == other
 
 
 @pytest.mark.parametrize(

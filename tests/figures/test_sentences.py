@@ -168,13 +168,20 @@ def test_single_seeds_in_order():
 
 def test_the_sides_of_one_source_are_said_with_its_name(displayed):
     at_most = GAP[GAP["n_train"] == 20]
-    sentences.say_sides(at_most, "target", ROBUST, link="on")
-    sentences.say_sides(at_most, "target", ROBUST, link="on", called="It")
-    sentences.say_sides(GAP[:0], "target", ROBUST, link="on")
+    for part in (at_most, at_most[:1], at_most[1:2], at_most.assign(low=-1.0, high=1.0), GAP[:0]):
+        sentences.say_standing(part, "target", ROBUST, link="on")
+    sentences.say_standing(at_most, "target", ROBUST, link="on", called="it")
+    unsure = pd.concat([at_most[:1], at_most[:1].assign(target="a_b", low=-0.1)])
+    sentences.say_standing(unsure, "target", ROBUST, link="on")
+    nothing = "No difference between ℓ2 0.25 and natural sources can be told on"
     assert displayed == [
-        "ℓ2 0.25, compared with the natural source: ahead on digits; behind on faces.",
-        "It, compared with the natural source: ahead on digits; behind on faces.",
-        "ℓ2 0.25, compared with the natural source: not measured in this run.",
+        "ℓ2 0.25 is ahead of natural sources on digits, and behind on faces.",
+        "ℓ2 0.25 is ahead of natural sources on digits.",
+        "ℓ2 0.25 is behind natural sources on faces.",
+        f"{nothing} digits and faces.",
+        "ℓ2 0.25 and natural sources: not measured in this run.",
+        "It is ahead of natural sources on digits, and behind on faces.",
+        r"ℓ2 0.25 is ahead of natural sources on digits; no difference can be told on a\_b.",
     ]
 
 
