@@ -1,6 +1,8 @@
 """Whole commands, minutes each: beside their limits, from cold beside from warm, on a cluster.
 
-Chapters run in a copy of this clone, without its stores, so that cold is cold.
+Chapters run in a copy of this clone, without its stores, so that cold is cold. One machine may take
+twice as long in the evening as in the morning: beside the seconds of a whole command stands what a
+step of robust training took on one core, before it and after it.
 """
 
 import shutil
@@ -10,9 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 from benchmarks.measure import WORKERS, dask_workers, row
+from lib.attacks import L2
 from lib.book.pages import builder
+from lib.microcosm import draw
 from lib.runtime import rows as kept_rows
+from lib.runtime.devices import in_one_thread
+from lib.training import fit
+from lib.zoo.models import build
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {"test": 360, "book": 600}
@@ -28,12 +37,25 @@ def rows():
     """Time `make test` and `make book` here, then chapters and the pages in a copy."""
     found = []
     for target, limit in LIMITS.items():
+        before = in_one_thread(robust_step, {})
         # Without the arguments that were given to this.
         seconds, done = timed(["make", "--no-print-directory", target, "ARGS="], ROOT)
-        found.append(row(f"`make {target}`", "limit", seconds, limit, "≤ 1", agree=done))
+        steps = f"a robust step: {before:.0f} ms, then {in_one_thread(robust_step, {}):.0f} ms"
+        found.append(
+            row(f"`make {target}`", "limit", seconds, limit, "≤ 1", results=steps, agree=done)
+        )
     with tempfile.TemporaryDirectory() as folder:
         book = copied(Path(folder))
         return [*found, *from_cold(book), *on_a_cluster(book), *pages(book)]
+
+
+def robust_step():
+    """Return the milliseconds of a step of robust training, as chapter 01 trains its sources."""
+    torch.manual_seed(0)
+    network, images = build("small_resnet", 10), draw(1280, 0)
+    fit(network, images, epochs=1, ball=L2(0.25), attack_steps=1)  # to warm up
+    (epoch,) = fit(network, images, epochs=1, ball=L2(0.25), attack_steps=1)
+    return 1000 * epoch["seconds"] / 20  # of 64 images
 
 
 def copied(folder):

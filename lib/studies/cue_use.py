@@ -98,25 +98,23 @@ def one_cue_targets(
     return targets
 
 
-def shares(rows: pd.DataFrame, cue: str = "shape", *, ends: bool = False) -> pd.DataFrame:
+def shares(rows: pd.DataFrame, cue: str = "shape") -> pd.DataFrame:
     """Summarise what `lib.shape_bias.bias` returns, share by share, as a table shows it.
 
     cue: of which the bias is: "shape", or "phase" where conflicts are of phase and amplitude.
-    ends: whether low and high are to be the smallest and the largest seed, which no seeds belie; an
-    interval of the mean is none where some seeds are near 0 and some near 1.
 
-    Returns constraint, share (what the table calls it), and mean, low, high, seeds as
-    `lib.stats.summary` does; values that are not known are left out.
+    Returns constraint, share (what the table calls it), mean, seeds, and the smallest and the
+    largest seed as low and high, NaN where there is one: an interval of the mean would say nothing
+    where some seeds are near 0 and some near 1. Values that are not known are left out.
     """
     rows = rows.assign(counted=rows["counted"] / rows["conflicts"])
     parts = []
     for column, title in SHARES.items():
         known = rows.dropna(subset=[column])
         part = stats.summary(known, column, ["constraint"], limits=(0, 1))
-        if ends:
-            several = part["seeds"] > 1
-            part["low"] = part["of_seeds"].map(min).where(several)
-            part["high"] = part["of_seeds"].map(max).where(several)
+        several = part["seeds"] > 1
+        part["low"] = part["of_seeds"].map(min).where(several)
+        part["high"] = part["of_seeds"].map(max).where(several)
         parts.append(part.assign(share=title[cue == "phase"]))
     return pd.concat(part for part in parts if len(part))
 
