@@ -8,7 +8,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from lib.constraint import Constraint
@@ -85,6 +85,7 @@ def against_rule(frame: pd.DataFrame, ax: Axes) -> Axes:
         for line in ax.lines[before:]:
             line.set(linewidth=0.8 * width, markersize=3, label=f"{line.get_label()}, {trained}")
     ax.set(xscale="log", xlabel=label, ylabel="same class, %", ylim=(None, 102))
+    ax.xaxis.set_major_locator(LogLocator(numticks=4))  # for more there is no room
     ax.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
     ax.xaxis.set_minor_locator(NullLocator())
     return ax

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import to_rgb
 
 from lib.constraint import FROM_SCRATCH, MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.figures.names import one_line
@@ -19,7 +20,9 @@ PLAIN = {
     MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
 }
 FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
-
+DARKEST = 0.5
+"""How bright the last of a family is, by the first, which has the full colour: paler ones are lost
+on a white ground."""
 
 _shaded: set[Constraint] = set()
 
@@ -46,8 +49,9 @@ def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
     hue, marker = FAMILIES.get(constraint.name, (GREEN, "X"))
     family = [c for c in {constraint, *among, *_shaded} if c not in PLAIN]
     family = sorted(c for c in family if FAMILIES.get(c.name, (GREEN, "X")) == (hue, marker))
-    shade = sns.light_palette(hue, n_colors=len(family) + 1)[1 + family.index(constraint)]
-    return {"color": shade, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
+    darkest = [DARKEST * part for part in to_rgb(hue)]
+    colour = sns.blend_palette([hue, darkest], len(family))[family.index(constraint)]
+    return {"color": colour, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
 
 
 def lines(frame: pd.DataFrame) -> list[tuple[Constraint, pd.DataFrame, dict]]:

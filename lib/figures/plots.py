@@ -233,7 +233,7 @@ def each_panel(
         draw(part, axes[place])
         number = isinstance(name, numbers.Number)  # which alone would say nothing
         title = f"{NAMES.get(column, column)} = {name:,}" if number else name
-        axes[place].set_title(one_line(title, int(8 * size.get("width", 3.6))))
+        axes[place].set_title(one_line(title, int(9 * size.get("width", 3.6))))
         if place % columns:
             axes[place].set_ylabel("")
     legend_below(fig, axes[0], legend_columns)
