@@ -73,8 +73,11 @@ def beyond_naming_one(accuracy: Estimate, share: float, choices: int) -> str:
     `lib.advisor.advice.summary`. share: of that class, 0 to 1.
     """
     better = "surely better than" if accuracy.low > 100 * share else "not surely better than"
-    picked = f", counting that it is the best of {choices}" * (choices > 1)
-    return f"that is {better} always naming the largest class, {100 * share:.1f} %{picked}"
+    picked = f"; this verdict counts that it was picked as the best of {choices}" * (choices > 1)
+    return (
+        f"that is {better} always naming the largest class, which is right for "
+        f"{100 * share:.1f} %{picked}"
+    )
 
 
 def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
@@ -83,17 +86,23 @@ def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
     best, ahead: Plans, as `lib.advisor.advice.leads` returns them.
     """
     if ahead.empty:
-        return f"Only {plan_in_words(best)} was measured, so there is nothing to choose."
+        return f"Only one plan was measured, {plan_in_words(best)}, so there is nothing to choose."
     tied = [plan_in_words(plan) for plan in ahead.loc[~(ahead["low"] > 0), "plan"]]
-    named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)])
-    sure = f"no difference can be told from {named}" if tied else "it is ahead of each other one"
-    said = f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans it {highest(ahead)}; {sure}."
+    named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)], "or")
+    sure = "and is ahead of each other one"
+    if tied:
+        sure = f"but no difference can be told between it and {named}"
+    said = (
+        f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans, each a source and what of it is "
+        f"trained, this one {highest(ahead)}, {sure}."
+    )
     scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
     for gap in scratch.itertuples():
         lead = Estimate.of((gap.mean, gap.low, gap.high), "points")
+        told = lead.between("it", plan_in_words(gap.plan))
         said += (
-            f" From {plan_in_words(gap.plan)} it is {lead:short} points, an interval that holds "
-            f"together with those of the others: {lead.verdict}."
+            f" {told[0].upper()}{told[1:]}, by an interval that holds together with those of the "
+            "other plans."
         )
     return said
 

@@ -64,10 +64,16 @@ def outcomes(called: Mapping[str, str], judged: pd.DataFrame) -> list[str]:
     as_expected = judged["verdict"] == judged["expected"]
     others = [called[name] for name in called if name not in set(judged["claim"])]
     return [
-        f"Expected by the paper, and *not* borne out: {listing(named[~as_expected])}.",
-        f"Expected, and borne out: {listing(named[as_expected])}.",
-        *([f"Not run: {listing(others)}."] if others else []),
+        f"What the paper leads one to expect is *not* borne out for {_named(named[~as_expected])}.",
+        f"It is borne out for {_named(named[as_expected])}.",
+        *([f"Nothing was run for {_named(others)}."] if others else []),
     ]
+
+
+def _named(claims):
+    """Count claims, and name them."""
+    count = f"{len(claims) or 'none'} of the claims"
+    return f"{count}: {listing(claims)}" if len(claims) else count
 
 
 def predicted(found: pd.DataFrame) -> list[str]:
@@ -76,8 +82,9 @@ def predicted(found: pd.DataFrame) -> list[str]:
     found: as of `lib.studies.predictions.of_cues`.
     """
     return [
-        f"{row.version.capitalize()}: expected that the difference {row.expected}; borne out on "
-        f"{row.borne_out} of {row.targets} targets, the contrary on {row.contrary}."
+        f"For the version “{row.version}” it was expected that the difference {row.expected}; this "
+        f"is borne out on {row.borne_out} of {row.targets} targets, and the contrary on "
+        f"{row.contrary}."
         for row in found.itertuples()
     ]
 

@@ -131,14 +131,15 @@ def say_differences(
     """Say differences to natural sources as a list, with verdicts, and what they are means of.
 
     found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
-    are means of. what: what differs.
+    are means of. what: what differs, as it stands behind "in", with no comma at its end.
     """
     found = found if of is None else where(found, constraint=of)
     items = "\n".join(f"- {item}" for item in _items(found, by, words, None, "points", {}))
     intervals = ", with 95 % intervals" * bool(found["low"].notna().any())
     say(
-        f"{what}{'' if of is None else f', {of}'} over the natural source, in points, mean over "
-        f"the {over}{intervals}:\n\n{items or NOT_MEASURED}"
+        f"In {what[0].lower()}{what[1:]}, {'each source' if of is None else of} exceeds natural "
+        f"sources by so many points, as a mean over the {over}{intervals}:\n\n"
+        f"{items or NOT_MEASURED}"
     )
 
 
@@ -188,11 +189,18 @@ def sides(
 
 
 def standing(
-    differences: pd.DataFrame, column: str, of: object, *, link: str, called: str = ""
+    differences: pd.DataFrame,
+    column: str,
+    of: object,
+    *,
+    link: str,
+    called: str = "",
+    other: object = "natural sources",
 ) -> str:
-    """Say on which values of a column one source is ahead of natural ones, and on which behind.
+    """Say on which values of a column one source is ahead of others, and on which behind.
 
     differences, column, of, link: as in `sides`. called: what to call the source, if not as it is.
+    other: what it is compared with.
     As text: ℓ2 0.25 is ahead of natural sources on digits, and behind on faces; no difference can
     be told on textures.
     """
@@ -202,13 +210,13 @@ def standing(
     }
     ahead, behind, nothing = map(found.get, AHEAD)
     called = f"{called or of}"
-    leads = [f"ahead of natural sources {ahead}"] if ahead else []
-    leads += [f"behind {'natural sources ' * (not ahead)}{behind}"] if behind else []
+    leads = [f"ahead of {other} {ahead}"] if ahead else []
+    leads += [f"behind {f'{other} ' * (not ahead)}{behind}"] if behind else []
     parts = [f"{called} is {', and '.join(leads)}"] if leads else []
     if nothing:
-        between = "" if leads else f" between {called} and natural sources"
+        between = "" if leads else f" between {called} and {other}"
         parts.append(f"no difference{between} can be told {nothing}")
-    return "; ".join(parts) or f"{called} and natural sources: {NOT_MEASURED}"
+    return "; ".join(parts) or f"{called} and {other}: {NOT_MEASURED}"
 
 
 def say_standing(
@@ -264,37 +272,42 @@ def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] =
 
 
 def recommendation(best: object, ahead: pd.DataFrame) -> str:
-    """Say in a sentence or two which source to start from, and how sure that is.
+    """Say in a sentence which source to start from, and how sure that is.
 
     best, ahead: as `lib.advisor.advice.leads` returns them, of constraints.
     """
     if ahead.empty:
         return f"Only {best} was measured, so there is nothing to choose."
     surely = ahead["low"] > 0
-    tied = [best, *ahead.loc[~surely, "constraint"]]
+    tied = [*ahead.loc[~surely, "constraint"]]
     if not surely.any():
-        others = listing(tied)
-        return f"No difference can be told between {others}; {best} {highest(ahead)}."
+        return (
+            f"No difference can be told between {best}, which {highest(ahead)}, and "
+            f"{listing(tied, 'or')}."
+        )
     next_ = ahead.loc[surely, "constraint"].iloc[0]
     numbers = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
-    lead = "ahead of {} by {:.1f} points ({:.1f} to {:.1f})".format(next_, *numbers)
-    if len(tied) > 1:
+    lead = "{:.1f} points ahead of {} (interval {:.1f} to {:.1f})"
+    lead = lead.format(numbers["mean"], next_, numbers["low"], numbers["high"])
+    if tied:
+        rest = f"the other {len(tied)} of these" if len(tied) > 1 else "the other of these"
         return (
-            f"Start from {listing(tied, 'or')}: no difference can be told between them, but "
-            f"{best} {highest(ahead)} and is {lead}."
+            f"Start from {listing([best, *tied], 'or')}: the first {highest(ahead)} and is "
+            f"{lead}, but no difference can be told between it and {rest}."
         )
-    more = ", and of the others by no less" * (len(ahead) > 1)
-    return f"Start from {best}: it is {lead}{more}."
+    more = ", and no less far ahead of the others" * (len(ahead) > 1)
+    return f"Start from {best}, which is {lead}{more}."
 
 
 def highest(ahead: pd.DataFrame) -> str:
-    """Say that the best has the highest mean, alone or with how many others.
+    """Say that the best has the highest mean accuracy, alone or with how many others.
 
     ahead: as `lib.advisor.advice.leads` returns it.
     """
     equal = int(np.isclose(ahead["mean"], 0, rtol=0, atol=1e-9).sum())
     others = f"{equal} others" if equal > 1 else "one other"
-    return f"shares the highest mean with {others}" if equal else "has the highest mean"
+    mean = "the highest mean accuracy"
+    return f"shares {mean} with {others}" if equal else f"has {mean}"
 
 
 def depth_in_words(unfrozen_blocks: int) -> str:

@@ -150,11 +150,13 @@ def test_what_so_few_images_cannot_tell_is_said():
 
 def test_an_accuracy_is_held_against_naming_the_largest_class():
     better = advice_plots.beyond_naming_one(Estimate(98, 96.5, 99, "%"), 0.96, 1)
-    assert better == "that is surely better than always naming the largest class, 96.0 %"
+    assert better == (
+        "that is surely better than always naming the largest class, which is right for 96.0 %"
+    )
     of_five = advice_plots.beyond_naming_one(Estimate(97, 92, 99, "%"), 0.96, 5)
     assert of_five == (
-        "that is not surely better than always naming the largest class, 96.0 %, counting that "
-        "it is the best of 5"
+        "that is not surely better than always naming the largest class, which is right for "
+        "96.0 %; this verdict counts that it was picked as the best of 5"
     )
 
 
@@ -167,20 +169,23 @@ def plans(*gaps):
 
 def test_a_plan_is_taken_with_what_is_as_good_and_with_what_random_weights_are_worth():
     assert advice_plots.what_to_take(*plans(0.01, 0.02, 0.1)) == (
-        "Take ℓ2 0.5 with everything trained: of 4 plans it has the highest mean; no difference "
-        "can be told from natural with the head alone trained and ℓ2 0.1 with the head and the "
-        "last 2 blocks trained. From random weights (from scratch) with everything trained it is "
-        "+10.0 [+5.0, +15.0] points, an interval that holds together with those of the others: "
-        "ahead."
+        "Take ℓ2 0.5 with everything trained: of 4 plans, each a source and what of it is trained, "
+        "this one has the highest mean accuracy, but no difference can be told between it and "
+        "natural with the head alone trained or ℓ2 0.1 with the head and the last 2 blocks "
+        "trained. It is 10.0 points ahead of random weights (from scratch) with everything trained "
+        "(95 % interval 5.0 to 15.0), by an interval that holds together with those of the other "
+        "plans."
     )
-    assert "trained, ℓ2 0.1 with the head and the last 2 blocks trained and 1 more. From" in (
-        advice_plots.what_to_take(*plans(0.01, 0.02, 0.03))
-    )
+    unsure = advice_plots.what_to_take(*plans(0.01, 0.02, 0.03))
+    assert "trained, ℓ2 0.1 with the head and the last 2 blocks trained or 1 more. No" in unsure
+    assert "No difference between it and random weights (from scratch) with everything" in unsure
+    assert "trained can be told (+3.0 points, 95 % interval -2.0 to +8.0), by an" in unsure
     shared = advice_plots.what_to_take(*plans(0, 0.02))
-    assert "of 3 plans it shares the highest mean with one other; no difference" in shared
-    assert "it shares the highest mean with 2 others; no" in advice_plots.what_to_take(*plans(0, 0))
+    assert "this one shares the highest mean accuracy with one other, but no difference" in shared
+    both = advice_plots.what_to_take(*plans(0, 0))
+    assert "this one shares the highest mean accuracy with 2 others, but no" in both
     alone = advice_plots.what_to_take(*plans(0.2))
-    assert alone.endswith("it has the highest mean; it is ahead of each other one.")
+    assert alone.endswith("has the highest mean accuracy, and is ahead of each other one.")
     assert "nothing to choose" in advice_plots.what_to_take(*plans())
 
 

@@ -82,13 +82,15 @@ def test_what_was_not_found_is_said_first(table):
     _, judged, _ = table
     called = {"better": "better", "most_with_few": "most with few", "shape": "shape"}
     assert claim_tables.outcomes(called, judged["photographs"]) == [
-        "Expected by the paper, and *not* borne out: most with few (equivalent).",
-        "Expected, and borne out: better (higher).",
-        "Not run: shape.",
+        "What the paper leads one to expect is *not* borne out for 1 of the claims: most with few "
+        "(equivalent).",
+        "It is borne out for 1 of the claims: better (higher).",
+        "Nothing was run for 1 of the claims: shape.",
     ]
     del called["better"], called["most_with_few"]
     missed, found = claim_tables.outcomes(called, judged["microcosm"])
-    assert missed.endswith("*not* borne out: shape (lower).") and found.endswith("out: none.")
+    assert missed.endswith("*not* borne out for 1 of the claims: shape (lower).")
+    assert found == "It is borne out for none of the claims."
 
 
 def test_an_effect_is_written_with_its_own_interval():
@@ -129,8 +131,8 @@ def test_a_prediction_is_said_with_the_targets_that_bear_it_out():
     found = {"version": ["flattened"], "expected": ["rises"], "targets": 3}
     found = pd.DataFrame(found | {"borne_out": 2, "contrary": 1})
     assert claim_tables.predicted(found) == [
-        "Flattened: expected that the difference rises; "
-        "borne out on 2 of 3 targets, the contrary on 1."
+        "For the version “flattened” it was expected that the difference rises; "
+        "this is borne out on 2 of 3 targets, and the contrary on 1."
     ]
 
 

@@ -149,8 +149,10 @@ def test_what_differences_are_is_said_above_them(displayed):
     sentences.say_differences(GAP, ["target", "n_train"], **how)
     sentences.say_differences(GAP[:0], "target")
     every, of_one, none = displayed
-    assert every.startswith("Accuracy over the natural source, in points, mean over the radii, ")
-    assert of_one.startswith("Match rate, ℓ2 0.25 over the natural source, in points, mean over ")
+    ends = "exceeds natural sources by so many points, as a mean over the"
+    intervals = ", with 95 % intervals:"
+    assert every.startswith(f"In accuracy, each source {ends} radii{intervals}\n\n- ")
+    assert of_one.startswith(f"In match rate, ℓ2 0.25 {ends} sizes{intervals}\n\n- ")
     assert of_one.split("\n\n")[1] == (
         "- digits, N = 20: +4.2 [+1.0, +7.4], higher\n"
         "- digits, N = 40: +1.0 [-2.0, +4.0], no difference can be told\n"
@@ -173,6 +175,16 @@ def test_the_sides_of_one_source_are_said_with_its_name(displayed):
     sentences.say_standing(at_most, "target", ROBUST, link="on", called="it")
     unsure = pd.concat([at_most[:1], at_most[:1].assign(target="a_b", low=-0.1)])
     sentences.say_standing(unsure, "target", ROBUST, link="on")
+    against = [
+        sentences.standing(part, "target", ROBUST, link="on", other="noise")
+        for part in (at_most, at_most[1:2], at_most.assign(low=-1.0, high=1.0), GAP[:0])
+    ]
+    assert against == [
+        "ℓ2 0.25 is ahead of noise on digits, and behind on faces",
+        "ℓ2 0.25 is behind noise on faces",
+        "no difference between ℓ2 0.25 and noise can be told on digits and faces",
+        "ℓ2 0.25 and noise: not measured in this run",
+    ]
     nothing = "No difference between ℓ2 0.25 and natural sources can be told on"
     assert displayed == [
         "ℓ2 0.25 is ahead of natural sources on digits, and behind on faces.",
@@ -241,20 +253,26 @@ def recommended(lows, best="a"):
 def test_a_recommendation_says_how_sure_it_is():
     assert recommended({}) == "Only a was measured, so there is nothing to choose."
     assert recommended({"b": 0.01, "c": 0.05}) == (
-        "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0), and of the others by no less."
+        "Start from a, which is 3.0 points ahead of b (interval 1.0 to 5.0), and no less far ahead "
+        "of the others."
     )
-    assert recommended({"b": 0.01}) == "Start from a: it is ahead of b by 3.0 points (1.0 to 5.0)."
+    assert recommended({"b": 0.01}) == (
+        "Start from a, which is 3.0 points ahead of b (interval 1.0 to 5.0)."
+    )
     assert recommended({"b": -0.01, "c": -0.005}) == (
-        "No difference can be told between a, b and c; a has the highest mean."
+        "No difference can be told between a, which has the highest mean accuracy, and b or c."
     )
-    some = recommended({"b": -0.01, "c": 0.05})
-    assert some.startswith("Start from a or b: no difference can be told between them")
-    assert some.endswith("a has the highest mean and is ahead of c by 7.0 points (5.0 to 9.0).")
-    assert recommended({"b": -0.02, "c": -0.01}) == (
-        "No difference can be told between a, b and c; a shares the highest mean with one other."
+    assert recommended({"b": -0.01, "c": 0.05}) == (
+        "Start from a or b: the first has the highest mean accuracy and is 7.0 points ahead of c "
+        "(interval 5.0 to 9.0), but no difference can be told between it and the other of these."
+    )
+    assert "which shares the highest mean accuracy with one other, and b or c." in (
+        recommended({"b": -0.02, "c": -0.01})
     )
     shared = recommended({"b": -0.02, "c": -0.02, "d": 0.05})
-    assert "but a shares the highest mean with 2 others and is ahead of d by" in shared
+    assert shared.startswith("Start from a, b or c: the first shares the highest mean accuracy")
+    assert " with 2 others and is 7.0 points ahead of d " in shared
+    assert shared.endswith("between it and the other 2 of these.")
     # One split tells nothing of the spread.
     assert "No difference can be told" in recommended({"b": np.nan})
     assert recommended({}, NATURAL).startswith("Only natural was measured")
