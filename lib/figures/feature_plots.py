@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lib.figures.estimates import where
 from lib.figures.image_plots import tile
 from lib.figures.looks import DARK
 from lib.figures.names import one_line
 from lib.figures.plots import beside, each_panel
+from lib.figures.sentences import sides
 
 
 def sheet(
@@ -146,3 +148,16 @@ def marks(
     ax.set_yticks(range(len(rows)), rows)
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     return ax
+
+
+def than_others(differences: pd.DataFrame, measure: str, adverb: str = "") -> str:
+    """Say whether a measure is higher for one kind of source than for each other kind, or lower.
+
+    differences: as of `lib.studies.inverted.over_each`. adverb: what is more or less, as "often".
+    As text: more often than what was found by natural sources.
+    """
+    asked = where(differences, measure=measure)
+    asked = asked.assign(against=[f"{one} sources" for one in asked["against"]])
+    unsure = "as far as can be told, no more and no less"
+    more, less, neither = (f"{word} {adverb}".rstrip() for word in ("more", "less", unsure))
+    return sides(asked, "against", (more, less, neither), link="than what was found by")

@@ -127,18 +127,20 @@ def say_differences(
     *,
     of: object = None,
     what: str = "Accuracy",
+    other: str = "natural sources",
 ) -> None:
-    """Say differences to natural sources as a list, with verdicts, and what they are means of.
+    """Say differences to other sources as a list, with verdicts, and what they are means of.
 
     found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
-    are means of. what: what differs, as it stands behind "in", with no comma at its end.
+    are means of. what: what differs, as it stands behind "in", with no comma at its end. other:
+    those that the differences are to.
     """
     found = found if of is None else where(found, constraint=of)
     items = "\n".join(f"- {item}" for item in _items(found, by, words, None, "points", {}))
     intervals = ", with 95 % intervals" * bool(found["low"].notna().any())
     say(
-        f"In {what[0].lower()}{what[1:]}, {'each source' if of is None else of} exceeds natural "
-        f"sources by so many points, as a mean over the {over}{intervals}:\n\n"
+        f"In {what[0].lower()}{what[1:]}, {'each source' if of is None else of} differs from "
+        f"{other} by so many points, as a mean over the {over}{intervals}:\n\n"
         f"{items or NOT_MEASURED}"
     )
 

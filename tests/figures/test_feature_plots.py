@@ -139,3 +139,17 @@ def test_of_one_draw_there_are_means_without_whiskers():
     line, _, (whiskers,) = ax.containers[0].lines
     assert line.get_xydata().tolist() == [[30, 0]]
     assert not any(len(segment) for segment in whiskers.get_segments())
+
+
+def test_what_others_found_is_more_or_less_or_neither_can_be_told():
+    found = pd.DataFrame({"measure": "structure", "low": [0.1, -1.0], "high": [0.2, 1.0]})
+    found["against"] = [NATURAL, Constraint("noise", 0.1)]
+    assert feature_plots.than_others(found, "structure") == (
+        "more than what was found by natural sources; as far as can be told, no more and no less "
+        "than what was found by noise 0.1 sources"
+    )
+    fewer = found[:1].assign(low=-0.2, high=-0.1)
+    assert feature_plots.than_others(fewer, "structure", "often") == (
+        "less often than what was found by natural sources"
+    )
+    assert feature_plots.than_others(found, "judges") == "not measured in this run"

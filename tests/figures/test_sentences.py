@@ -148,8 +148,10 @@ def test_what_differences_are_is_said_above_them(displayed):
     how = {"words": estimates.HIGHER, "of": ROBUST, "what": "Match rate"}
     sentences.say_differences(GAP, ["target", "n_train"], **how)
     sentences.say_differences(GAP[:0], "target")
-    every, of_one, none = displayed
-    ends = "exceeds natural sources by so many points, as a mean over the"
+    sentences.say_differences(GAP[:1], "target", of=ROBUST, other="random weights")
+    every, of_one, none, over_others = displayed
+    assert over_others.startswith("In accuracy, ℓ2 0.25 differs from random weights by so many")
+    ends = "differs from natural sources by so many points, as a mean over the"
     intervals = ", with 95 % intervals:"
     assert every.startswith(f"In accuracy, each source {ends} radii{intervals}\n\n- ")
     assert of_one.startswith(f"In match rate, ℓ2 0.25 {ends} sizes{intervals}\n\n- ")
