@@ -1,11 +1,11 @@
 """The table of the claims: what the paper says, what was measured, and the verdicts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from lib.figures.estimates import RISES, Estimate, verdict
-from lib.figures.sentences import listing
+from lib.figures.sentences import listing, sides
 from lib.random_effects import Effect
 
 NOT_RUN = "not run"
@@ -87,6 +87,21 @@ def predicted(found: pd.DataFrame) -> list[str]:
         f"{row.contrary}."
         for row in found.itertuples()
     ]
+
+
+def as_resolution_falls(rises: pd.DataFrame, turned: Sequence[object]) -> str:
+    """Say on which targets the difference rises as resolution falls, beside what was expected.
+
+    rises: as of `lib.studies.breakdowns.resolution_by_target`. turned: the targets on which the
+    mean comes from below zero to above.
+    """
+    rose = (rises["low"] > 0).sum()
+    return (
+        "As the resolution falls, the difference to natural sources changes as follows: "
+        f"{sides(rises, 'target', RISES, link='on')}. A rise was expected on all targets, and is "
+        f"seen on {rose} of {len(rises)}. A change of its mean from below zero to above was "
+        f"expected on CIFAR-10; it is seen on {listing(turned)}."
+    )
 
 
 def estimate(effect: Effect, level: float = 0.95) -> Estimate:

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue
 
-from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, where
+from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, points, verdict, where
 from lib.figures.names import NAMES, literal
 
 NOT_MEASURED = "not measured in this run"
@@ -219,6 +219,21 @@ def standing(
         between = "" if leads else f" between {called} and {other}"
         parts.append(f"no difference{between} can be told {nothing}")
     return "; ".join(parts) or f"{called} and {other}: {NOT_MEASURED}"
+
+
+def compared(differences: pd.DataFrame, called: Mapping, other: object = "natural sources") -> str:
+    """Say by how much some sources are ahead of others, or behind, one after another.
+
+    differences: as of `lib.stats.paired`, one row a source. called: by constraint, the sources to
+    say, and what to call them. other: what they are compared with. As text: ℓ2 0.25 is 4.2 points
+    ahead of natural sources (95 % interval 1.0 to 7.4).
+    """
+    told = [
+        points(differences, constraint=constraint).between(name, other)
+        for constraint, name in called.items()
+        if len(where(differences, constraint=constraint))
+    ]
+    return "; ".join(told) or f"{listing(called.values())}: {NOT_MEASURED}"
 
 
 def say_standing(

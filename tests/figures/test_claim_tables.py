@@ -140,3 +140,13 @@ def test_a_change_is_said_to_rise_or_to_fall_where_its_interval_tells():
     words = [claim_tables.changed(crossed(mean)) for mean in (6, -6, 0.01)]
     assert words[0].startswith("+6.0 points (95 % interval +5") and words[0].endswith("), rises")
     assert words[1].endswith("), falls") and words[2].endswith("), no change can be told")
+
+
+def test_what_falling_resolution_does_is_said_beside_what_was_expected():
+    rises = pd.DataFrame({"target": ["a", "b", "c"], "low": [0.1, -1, -1], "high": [1, -0.1, 1]})
+    assert claim_tables.as_resolution_falls(rises, ["a"]) == (
+        "As the resolution falls, the difference to natural sources changes as follows: rises on "
+        "a; falls on b; no change can be told on c. A rise was expected on all targets, and is "
+        "seen on 1 of 3. A change of its mean from below zero to above was expected on CIFAR-10; "
+        "it is seen on a."
+    )

@@ -199,6 +199,20 @@ def test_the_sides_of_one_source_are_said_with_its_name(displayed):
     ]
 
 
+def test_sources_are_compared_one_after_another():
+    few = GAP[GAP["n_train"] == 20]
+    faces, called = few[few["target"] == "faces"], {ROBUST: "the robust one", UNTRAINED: "luck"}
+    assert sentences.compared(faces, called) == (
+        "the robust one is 3.0 points behind natural sources (95 % interval 1.0 to 5.0); no "
+        "difference between luck and natural sources can be told (-10.0 points, without an "
+        "interval)"
+    )
+    assert sentences.compared(few[:1], called).startswith("the robust one is 4.2 points ahead of")
+    assert sentences.compared(few[:0], called) == (
+        "the robust one and luck: not measured in this run"
+    )
+
+
 def test_series_of_estimates():
     line = sentences.series(GAP[:2], "n_train")
     assert line == "N = 20: +4.2 [+1.0, +7.4]; N = 40: +1.0 [-2.0, +4.0]"
