@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue
 
-from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, points, verdict, where
+from lib.figures.estimates import AHEAD, NOTHING, Estimate, Words, verdict, where
 from lib.figures.names import NAMES, literal
 
 NOT_MEASURED = "not measured in this run"
@@ -229,9 +229,9 @@ def compared(differences: pd.DataFrame, called: Mapping, other: object = "natura
     ahead of natural sources (95 % interval 1.0 to 7.4).
     """
     told = [
-        points(differences, constraint=constraint).between(name, other)
+        Estimate.of(values, "points").between(name, other)
         for constraint, name in called.items()
-        if len(where(differences, constraint=constraint))
+        for values in where(differences, constraint=constraint)[["mean", "low", "high"]].to_numpy()
     ]
     return "; ".join(told) or f"{listing(called.values())}: {NOT_MEASURED}"
 
