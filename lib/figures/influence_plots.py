@@ -85,7 +85,7 @@ def against_rule(frame: pd.DataFrame, ax: Axes) -> Axes:
         for line in ax.lines[before:]:
             line.set(linewidth=0.8 * width, markersize=3, label=f"{line.get_label()}, {trained}")
     ax.set(xscale="log", xlabel=label, ylabel="same class, %", ylim=(None, 102))
-    ax.xaxis.set_major_locator(LogLocator(numticks=4))  # for more there is no room
+    ax.xaxis.set_major_locator(LogLocator(numticks=3))  # for more there is no room
     ax.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
     ax.xaxis.set_minor_locator(NullLocator())
     return ax

@@ -20,7 +20,7 @@ PLAIN = {
     MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
 }
 FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
-DARKEST = 0.5
+DARKEST = 0.6
 """How bright the last of a family is, by the first, which has the full colour: paler ones are lost
 on a white ground."""
 
