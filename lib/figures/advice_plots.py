@@ -1,110 +1,19 @@
 """Figures of a recommendation: what is ahead of what, and which labels to look at."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 from torch import Tensor
 
-from lib.constraint import FROM_SCRATCH, Constraint
+from lib.constraint import Constraint
 from lib.figures.estimates import Estimate, percent, points, row
 from lib.figures.looks import BLUE, DARK, LIGHT, VERMILLION
-from lib.figures.names import in_one_line, literal, one_line
+from lib.figures.names import in_one_line, one_line
 from lib.figures.plots import beside
-from lib.figures.sentences import depth_in_words, highest, listing
-from lib.images import Images
-
-FEW = 10
-"""Images of a class with fewer of which nothing is told of it."""
-
-
-def cautions(
-    images: Images, sizes: Sequence[int], there: int, tested: int, n_labelled: int
-) -> list[str]:
-    """Say which images give the advice, and what so few cannot tell.
-
-    sizes: of the training sets of the learning curve. there: number of all images. tested: how many
-    of them are test images, which are left out. n_labelled: how many were asked for.
-    """
-    counts = images.y.bincount(minlength=len(images.classes)).tolist()
-    known = binomtest(round(0.8 * len(images)), len(images)).proportion_ci(method="wilson")
-    said = [
-        f"{len(images)} labelled images give the advice, {100 * largest_share(images):.1f} % of "
-        "them of the largest class. From so few, an accuracy of 80 % could as well be "
-        f"{100 * known.low:.0f} or {100 * known.high:.0f} %."
-    ]
-    if there - tested > len(images) == n_labelled:  # and not for copies that are left out
-        said.append(
-            "They are chosen, as evenly over the classes as these reach, from "
-            f"{there - tested:,}; with more of them the advice may be another: n_labelled sets how "
-            "many."
-        )
-    pairs = zip(images.classes, counts, strict=True)
-    if few := [f"{literal(name)} ({count})" for name, count in pairs if count < FEW]:
-        said.append(f"Fewer than {FEW} images tell next to nothing of a class: {listing(few)}.")
-    if len(sizes) < 3:
-        said.append("They are too few to follow how the accuracy grows with their number.")
-    if tested:
-        said.append(f"{tested:,} test images are left out, to tell in the end what was reached.")
-    return said
-
-
-def largest_share(images: Images) -> float:
-    """Return the share of images, 0 to 1, that are of the largest class."""
-    return int(images.y.bincount().max()) / len(images)
-
-
-def plan_in_words(plan: Any) -> str:
-    """Say a `lib.advisor.advice.Plan`: ℓ2 0.5 with the head alone trained; from scratch."""
-    if plan.constraint == FROM_SCRATCH:
-        return f"random weights ({FROM_SCRATCH}) with everything trained"
-    return f"{plan.constraint} with {depth_in_words(plan.unfrozen_blocks)} trained"
-
-
-def beyond_naming_one(accuracy: Estimate, share: float, choices: int) -> str:
-    """Say whether an accuracy, in %, is surely above what always naming the largest class gives.
-
-    accuracy: of the best of so many choices, with an interval that counts the picking, as in
-    `lib.advisor.advice.summary`. share: of that class, 0 to 1.
-    """
-    better = "surely better than" if accuracy.low > 100 * share else "not surely better than"
-    picked = f"; this verdict counts that it was picked as the best of {choices}" * (choices > 1)
-    return (
-        f"that is {better} always naming the largest class, which is right for "
-        f"{100 * share:.1f} %{picked}"
-    )
-
-
-def what_to_take(best: Any, ahead: pd.DataFrame) -> str:
-    """Say which plan came out first, how sure that is, and what the random weights are worth.
-
-    best, ahead: Plans, as `lib.advisor.advice.leads` returns them.
-    """
-    if ahead.empty:
-        return f"Only one plan was measured, {plan_in_words(best)}, so there is nothing to choose."
-    tied = [plan_in_words(plan) for plan in ahead.loc[~(ahead["low"] > 0), "plan"]]
-    named = listing([*tied[:2], *[f"{len(tied) - 2} more"] * (len(tied) > 2)], "or")
-    sure = "and is ahead of each other one"
-    if tied:
-        sure = f"but no difference can be told between it and {named}"
-    said = (
-        f"Take {plan_in_words(best)}: of {len(ahead) + 1} plans, each a source and what of it is "
-        f"trained, this one {highest(ahead)}, {sure}."
-    )
-    scratch = ahead[[plan.constraint == FROM_SCRATCH for plan in ahead["plan"]]]
-    for gap in scratch.itertuples():
-        lead = Estimate.of((gap.mean, gap.low, gap.high), "points")
-        told = lead.between("it", plan_in_words(gap.plan))
-        said += (
-            f" {told[0].upper()}{told[1:]}, by an interval that holds together with those of the "
-            "other plans."
-        )
-    return said
 
 
 def behind(best: Constraint, ahead: pd.DataFrame, ax: Axes) -> Axes:

@@ -126,7 +126,7 @@ def say_differences(
     words: Words = AHEAD,
     *,
     of: object = None,
-    what: str = "Accuracy",
+    what: str = "accuracy",
     other: str = "natural sources",
 ) -> None:
     """Say differences to other sources as a list, with verdicts, and what they are means of.
@@ -139,7 +139,7 @@ def say_differences(
     items = "\n".join(f"- {item}" for item in _items(found, by, words, None, "points", {}))
     intervals = ", with 95 % intervals" * bool(found["low"].notna().any())
     say(
-        f"In {what[0].lower()}{what[1:]}, {'each source' if of is None else of} differs from "
+        f"In {what}, {'each source' if of is None else of} differs from "
         f"{other} by so many points, as a mean over the {over}{intervals}:\n\n"
         f"{items or NOT_MEASURED}"
     )
@@ -286,45 +286,6 @@ def say_sets(splits: Mapping, about: Mapping[str, str], remarks: Iterable[str] =
     if remarks := [*map(literal, remarks)]:
         say("All that there is, and what is doubtful of it:")
         say_list(*remarks)
-
-
-def recommendation(best: object, ahead: pd.DataFrame) -> str:
-    """Say in a sentence which source to start from, and how sure that is.
-
-    best, ahead: as `lib.advisor.advice.leads` returns them, of constraints.
-    """
-    if ahead.empty:
-        return f"Only {best} was measured, so there is nothing to choose."
-    surely = ahead["low"] > 0
-    tied = [*ahead.loc[~surely, "constraint"]]
-    if not surely.any():
-        return (
-            f"No difference can be told between {best}, which {highest(ahead)}, and "
-            f"{listing(tied, 'or')}."
-        )
-    next_ = ahead.loc[surely, "constraint"].iloc[0]
-    numbers = 100 * ahead.loc[surely, ["mean", "low", "high"]].iloc[0]
-    lead = "{:.1f} points ahead of {} (interval {:.1f} to {:.1f})"
-    lead = lead.format(numbers["mean"], next_, numbers["low"], numbers["high"])
-    if tied:
-        rest = f"the other {len(tied)} of these" if len(tied) > 1 else "the other of these"
-        return (
-            f"Start from {listing([best, *tied], 'or')}: the first {highest(ahead)} and is "
-            f"{lead}, but no difference can be told between it and {rest}."
-        )
-    more = ", and no less far ahead of the others" * (len(ahead) > 1)
-    return f"Start from {best}, which is {lead}{more}."
-
-
-def highest(ahead: pd.DataFrame) -> str:
-    """Say that the best has the highest mean accuracy, alone or with how many others.
-
-    ahead: as `lib.advisor.advice.leads` returns it.
-    """
-    equal = int(np.isclose(ahead["mean"], 0, rtol=0, atol=1e-9).sum())
-    others = f"{equal} others" if equal > 1 else "one other"
-    mean = "the highest mean accuracy"
-    return f"shares {mean} with {others}" if equal else f"has {mean}"
 
 
 def depth_in_words(unfrozen_blocks: int) -> str:

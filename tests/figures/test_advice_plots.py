@@ -7,12 +7,9 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from lib.advisor.advice import Plan
-from lib.constraint import FROM_SCRATCH, NATURAL, Constraint
+from lib.constraint import NATURAL, Constraint
 from lib.figures import advice_plots
-from lib.figures.estimates import Estimate
 from lib.figures.looks import VERMILLION, look
-from lib.images import Images
 
 BEST, WEAK = Constraint("l2", 0.5), Constraint("l2", 0.1)
 
@@ -127,66 +124,6 @@ def test_of_one_split_there_are_leads_without_whiskers(ax):
     ((line, _, (whiskers,)),) = ax.containers
     assert line.get_xydata().tolist() == [[-2, 0]]
     assert not any(len(segment) for segment in whiskers.get_segments())
-
-
-def images(*counts):
-    y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    x = torch.zeros(len(y), 3, 8, 8, dtype=torch.uint8)
-    return Images(x, y, ("a_1", "b", "c")[: len(counts)])
-
-
-def test_what_so_few_images_cannot_tell_is_said():
-    said = advice_plots.cautions(images(96, 4), [4, 8, 75], 320, 20, 100)
-    assert said[0].startswith("100 labelled images give the advice, 96.0 % of them of the largest")
-    assert "an accuracy of 80 % could as well be 71 or 87 %" in said[0]
-    assert "from 300; with more of them the advice may be another" in said[1]
-    assert said[2].endswith("next to nothing of a class: b (4).")
-    assert said[3] == "20 test images are left out, to tell in the end what was reached."
-    assert len(said) == 4
-    (_, few, short) = advice_plots.cautions(images(4, 4), [4, 6], 8, 0, 8)
-    assert few.endswith(r"a\_1 (4) and b (4).") and "too few to follow" in short
-    assert len(advice_plots.cautions(images(30, 30), [4, 8, 16], 61, 0, 500)) == 1  # but a copy
-
-
-def test_an_accuracy_is_held_against_naming_the_largest_class():
-    better = advice_plots.beyond_naming_one(Estimate(98, 96.5, 99, "%"), 0.96, 1)
-    assert better == (
-        "that is surely better than always naming the largest class, which is right for 96.0 %"
-    )
-    of_five = advice_plots.beyond_naming_one(Estimate(97, 92, 99, "%"), 0.96, 5)
-    assert of_five == (
-        "that is not surely better than always naming the largest class, which is right for "
-        "96.0 %; this verdict counts that it was picked as the best of 5"
-    )
-
-
-def plans(*gaps):
-    """The best of some plans, and by how much it is ahead of each other one, give or take 5."""
-    best, *others = [Plan(BEST, -1), Plan(NATURAL, 0), Plan(WEAK, 2), Plan(FROM_SCRATCH, -1)]
-    rows = [(p, g, g - 0.05, g + 0.05) for p, g in zip(others, gaps, strict=False)]
-    return best, pd.DataFrame(rows, columns=["plan", "mean", "low", "high"])
-
-
-def test_a_plan_is_taken_with_what_is_as_good_and_with_what_random_weights_are_worth():
-    assert advice_plots.what_to_take(*plans(0.01, 0.02, 0.1)) == (
-        "Take ℓ2 0.5 with everything trained: of 4 plans, each a source and what of it is trained, "
-        "this one has the highest mean accuracy, but no difference can be told between it and "
-        "natural with the head alone trained or ℓ2 0.1 with the head and the last 2 blocks "
-        "trained. It is 10.0 points ahead of random weights (from scratch) with everything trained "
-        "(95 % interval 5.0 to 15.0), by an interval that holds together with those of the other "
-        "plans."
-    )
-    unsure = advice_plots.what_to_take(*plans(0.01, 0.02, 0.03))
-    assert "trained, ℓ2 0.1 with the head and the last 2 blocks trained or 1 more. No" in unsure
-    assert "No difference between it and random weights (from scratch) with everything" in unsure
-    assert "trained can be told (+3.0 points, 95 % interval -2.0 to +8.0), by an" in unsure
-    shared = advice_plots.what_to_take(*plans(0, 0.02))
-    assert "this one shares the highest mean accuracy with one other, but no difference" in shared
-    both = advice_plots.what_to_take(*plans(0, 0))
-    assert "this one shares the highest mean accuracy with 2 others, but no" in both
-    alone = advice_plots.what_to_take(*plans(0.2))
-    assert alone.endswith("has the highest mean accuracy, and is ahead of each other one.")
-    assert "nothing to choose" in advice_plots.what_to_take(*plans())
 
 
 def test_the_outlook_has_the_mean_over_the_classes_beside_the_accuracy():

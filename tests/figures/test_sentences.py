@@ -145,7 +145,7 @@ def test_a_cell_that_is_run_again_says_its_sentence_anew(stored):
 
 def test_what_differences_are_is_said_above_them(displayed):
     sentences.say_differences(GAP, ["target", "n_train"], "radii")
-    how = {"words": estimates.HIGHER, "of": ROBUST, "what": "Match rate"}
+    how = {"words": estimates.HIGHER, "of": ROBUST, "what": "match rate"}
     sentences.say_differences(GAP, ["target", "n_train"], **how)
     sentences.say_differences(GAP[:0], "target")
     sentences.say_differences(GAP[:1], "target", of=ROBUST, other="random weights")
@@ -256,42 +256,6 @@ def test_image_sets_are_listed(render, displayed):
         "my_*photos*: 2 classes, 1 training and 0 test images",
     ]
     assert above.endswith(":") and text_of(render(found)).strip() == "*a* is small"
-
-
-def recommended(lows, best="a"):
-    frame = pd.DataFrame(
-        [(name, low + 0.02, low, low + 0.04) for name, low in lows.items()],
-        columns=["constraint", "mean", "low", "high"],
-    )
-    return sentences.recommendation(best, frame)
-
-
-def test_a_recommendation_says_how_sure_it_is():
-    assert recommended({}) == "Only a was measured, so there is nothing to choose."
-    assert recommended({"b": 0.01, "c": 0.05}) == (
-        "Start from a, which is 3.0 points ahead of b (interval 1.0 to 5.0), and no less far ahead "
-        "of the others."
-    )
-    assert recommended({"b": 0.01}) == (
-        "Start from a, which is 3.0 points ahead of b (interval 1.0 to 5.0)."
-    )
-    assert recommended({"b": -0.01, "c": -0.005}) == (
-        "No difference can be told between a, which has the highest mean accuracy, and b or c."
-    )
-    assert recommended({"b": -0.01, "c": 0.05}) == (
-        "Start from a or b: the first has the highest mean accuracy and is 7.0 points ahead of c "
-        "(interval 5.0 to 9.0), but no difference can be told between it and the other of these."
-    )
-    assert "which shares the highest mean accuracy with one other, and b or c." in (
-        recommended({"b": -0.02, "c": -0.01})
-    )
-    shared = recommended({"b": -0.02, "c": -0.02, "d": 0.05})
-    assert shared.startswith("Start from a, b or c: the first shares the highest mean accuracy")
-    assert " with 2 others and is 7.0 points ahead of d " in shared
-    assert shared.endswith("between it and the other 2 of these.")
-    # One split tells nothing of the spread.
-    assert "No difference can be told" in recommended({"b": np.nan})
-    assert recommended({}, NATURAL).startswith("Only natural was measured")
 
 
 def test_depths_in_words():
