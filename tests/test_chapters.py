@@ -232,9 +232,9 @@ def test_every_figure_has_a_caption_and_an_alternative_text(name):
 def test_an_answer_is_short(name):
     texts = [o.get("data", {}).get("text/markdown", "") for c in cells(name) for o in c.outputs]
     (answer,) = (text for text in texts if text.startswith("**In short.**"))
-    intervals = re.findall(r"95 % interval|without an interval|\[[-+\d.]+, |\(\d[\d.]* to ", answer)
+    intervals = re.findall(r"95 % interval|without an interval|\[[-+\d.]+, |\(interval", answer)
     assert len(intervals) <= 3, answer
-    assert len(answer.split()) <= 130, answer
+    assert len(answer.split()) <= 170, answer
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
