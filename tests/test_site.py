@@ -210,16 +210,16 @@ CONTRASTS = """() => {
 @pytest.mark.parametrize("name", pages())
 def test_a_page_is_whole_and_legible_without_a_network(show, name):
     page = show(name)
-    for formula in page.evaluate(FORMULAE):
-        assert formula["drawn"] and not formula["wrong"], formula
-    assert page.evaluate(MISSING) == []
-    assert page.evaluate(DISTORTED) == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(
             "name => document.documentElement.dataset.theme === name", arg=scheme
         )
+        for formula in page.evaluate(FORMULAE):
+            assert formula["drawn"] and not formula["wrong"], formula
         assert page.evaluate(DIMMED) == []
+        assert page.evaluate(MISSING) == []
+        assert page.evaluate(DISTORTED) == []
         for text, contrast in page.evaluate(CONTRASTS):
             assert contrast >= 4.5, f"{text!r} has a contrast of {contrast:.1f} in {scheme}"
     page.set_viewport_size({"width": SCREENS["narrow"], "height": 900})

@@ -76,6 +76,8 @@ def test_a_source_looks_the_same_in_all_figures_of_a_chapter():
     dark, alone = (looks.look(STRONG, among)["color"] for among in (LADDER, [STRONG]))
     assert dark != alone
     looks.shade(*LADDER)
+    weak = LADDER[1]
+    assert looks.look(weak, [weak])["color"] == looks.look(weak, LADDER)["color"]
     assert looks.look(STRONG, [STRONG])["color"] == dark
     looks.shade()
     assert looks.look(STRONG, [STRONG])["color"] == alone
