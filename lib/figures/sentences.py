@@ -123,13 +123,13 @@ def say_differences(
     found: pd.DataFrame,
     by: str | Sequence[str],
     over: str = "sizes",
-    words: Words = AHEAD,
+    words: Words | None = AHEAD,
     *,
     of: object = None,
     what: str = "accuracy",
     other: str = "natural sources",
 ) -> None:
-    """Say differences to other sources as a list, with verdicts, and what they are means of.
+    """Say differences to other sources as a list, and what they are means of.
 
     found, by, words, of: as in `series`; without `of` the list names the sources. over: what they
     are means of. what: what differs, as it stands behind "in", with no comma at its end. other:
