@@ -26,8 +26,8 @@ class Effect:
     where these end. se, df: its standard error and degrees of freedom, for targets and seeds as
     draws. predicted_se, predicted_df: the same of the difference on one new target, as the networks
     of these seeds show it on average, NaN where there is but one. spread: variances {target, seed,
-    rest}, in squared points, none below 0. positive: the number of seeds whose mean
-    over the targets is above 0. seeds, targets: how many there are.
+    rest}, in squared points, none below 0. same_sign: the number of seeds whose
+    mean over the targets is on the side of 0 where the mean is. seeds, targets: how many there are.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Effect:
     predicted_se: float
     predicted_df: float
     spread: Mapping[str, float]
-    positive: int
+    same_sign: int
     seeds: int
     targets: int
 
@@ -83,11 +83,11 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
         place = (~np.isfinite(table)).stack().idxmax()
         raise ValueError(f"no number for target {place[0]} and {seed} {place[1]}")
     mean, of_target, of_seed = y.mean(), y.mean(1), y.mean(0)
-    positive = int((of_seed > 0).sum())
+    same_sign = int((np.sign(of_seed) == np.sign(mean)).sum())
     if targets == 1:
         spread = {"target": np.nan, "seed": float(y.var(ddof=1)), "rest": np.nan}
         se = (spread["seed"] / seeds) ** 0.5
-        return Effect(float(mean), se, seeds - 1, np.nan, np.nan, spread, positive, seeds, 1)
+        return Effect(float(mean), se, seeds - 1, np.nan, np.nan, spread, same_sign, seeds, 1)
     rest = y - of_target[:, None] - of_seed + mean
     squares = {
         "target": seeds * of_target.var(ddof=1),
@@ -113,7 +113,7 @@ def effect(rows: pd.DataFrame, value: str, *, seed: str = "source_seed") -> Effe
             "seed": max((squares["seed"] - squares["rest"]) / targets, 0.0),
             "rest": float(squares["rest"]),
         },
-        positive=positive,
+        same_sign=same_sign,
         seeds=seeds,
         targets=targets,
     )

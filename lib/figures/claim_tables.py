@@ -1,11 +1,10 @@
 """The table of the claims: what the paper says, what was measured, and the verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
-from lib.figures.estimates import RISES, Estimate, verdict
-from lib.figures.sentences import listing, sides
+from lib.figures.estimates import Estimate
 from lib.random_effects import Effect
 
 NOT_RUN = "not run"
@@ -43,65 +42,35 @@ def _cell(judged, controls, name):
     return "; ".join([text, *against])
 
 
-def in_short(claims: Mapping[str, str], judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the verdicts alone: a row for each claim, a column for each world.
+def in_short(
+    claims: Mapping[str, str],
+    paper: Mapping[str, tuple[float, float, float]],
+    judged: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the verdicts, each with its contrast alone: a row a claim, a column for each world.
 
-    claims, judged: as of `overview`.
+    claims, paper, judged: as of `overview`, and so are the columns.
     """
-    found = {w: rows.set_index("claim")["verdict"] for w, rows in judged.items()}
-    table = pd.DataFrame(found).reindex(list(claims)).fillna(NOT_RUN)
-    return table.rename(index=dict(claims))
+    table = {"the paper": {name: f"{mean:+.1f}" for name, (mean, *_) in paper.items()}}
+    for world, rows in judged.items():
+        cells = zip(rows["claim"], rows["verdict"], rows["mean"], strict=True)
+        table[world] = {name: f"{word} ({mean:+.1f})" for name, word, mean in cells}
+    found = pd.DataFrame(table, index=list(claims), dtype=object)
+    found["the paper"] = found["the paper"].fillna("no number")
+    return found.fillna(NOT_RUN).rename(index=dict(claims))
 
 
-def outcomes(called: Mapping[str, str], judged: pd.DataFrame) -> list[str]:
-    """Say which claims were found as the paper leads one to expect, and which were not.
+def by_target(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each target: the difference with its interval, and the verdict.
 
-    called: a claim in a word or two, by name. judged: of one world, as of `overview`.
-
-    Returns sentences: what was not found first, and last what was not run, where there is any.
+    judged: as of `lib.studies.breakdowns.judged_by_target`.
     """
-    named = judged["claim"].map(called) + " (" + judged["verdict"] + ")"
-    as_expected = judged["verdict"] == judged["expected"]
-    others = [called[name] for name in called if name not in set(judged["claim"])]
-    return [
-        f"What the paper leads one to expect is *not* borne out for {_named(named[~as_expected])}.",
-        f"It is borne out for {_named(named[as_expected])}.",
-        *([f"Nothing was run for {_named(others)}."] if others else []),
+    texts = [
+        f"{Estimate.of(values, 'points'):short}"
+        for values in judged[["mean", "low", "high"]].to_numpy()
     ]
-
-
-def _named(claims):
-    """Count claims, and name them."""
-    count = f"{len(claims) or 'none'} of the claims"
-    return f"{count}: {listing(claims)}" if len(claims) else count
-
-
-def predicted(found: pd.DataFrame) -> list[str]:
-    """Say of each version of the targets what was expected, and on how many it came so.
-
-    found: as of `lib.studies.predictions.of_cues`.
-    """
-    return [
-        f"For the version “{row.version}” it was expected that the difference {row.expected}; this "
-        f"is borne out on {row.borne_out} of {row.targets} targets, and the contrary on "
-        f"{row.contrary}."
-        for row in found.itertuples()
-    ]
-
-
-def as_resolution_falls(rises: pd.DataFrame, turned: Sequence[object]) -> str:
-    """Say on which targets the difference rises as resolution falls, beside what was expected.
-
-    rises: as of `lib.studies.breakdowns.resolution_by_target`. turned: the targets on which the
-    mean comes from below zero to above.
-    """
-    rose = (rises["low"] > 0).sum()
-    return (
-        "As the resolution falls, the difference to natural sources changes as follows: "
-        f"{sides(rises, 'target', RISES, link='on')}. A rise was expected on all targets, and is "
-        f"seen on {rose} of {len(rises)}. A change of its mean from below zero to above was "
-        f"expected on CIFAR-10; it is seen on {listing(turned)}."
-    )
+    rows = judged.set_index("target")
+    return pd.DataFrame({"points": texts, "verdict": rows["verdict"]}, index=rows.index)
 
 
 def estimate(effect: Effect, level: float = 0.95) -> Estimate:
@@ -109,23 +78,18 @@ def estimate(effect: Effect, level: float = 0.95) -> Estimate:
     return Estimate(effect.mean, *effect.interval(level))
 
 
-def changed(effect: Effect) -> str:
-    """Say an effect that is a change, with its interval: whether it rises or falls."""
-    change = estimate(effect)
-    return f"{change}, {verdict(change.low, change.high, RISES)}"
-
-
 def expected(along: Mapping[int, Effect], name: str, level: float) -> pd.DataFrame:
     """Return a row for each place: the mean difference, and what is expected of a new target.
 
     along: as of `lib.studies.breakdowns.along`. name: what to call its column. level: of the
-    intervals.
+    intervals, but for those of a place by itself, which hold with 95 %.
     """
     rows = [
         {
             name: place,
             "mean over targets": f"{estimate(e, level):short}",
             "a new target": f"{Estimate(e.mean, *e.prediction(level)):short}",
+            "by itself": f"{Estimate(e.mean, *e.prediction()):short}",
             "targets": e.targets,
         }
         for place, e in along.items()

@@ -150,19 +150,6 @@ def marks(
     return ax
 
 
-def borne_out(predicted: pd.DataFrame) -> str:
-    """Say how many of the differences that were expected to be above zero are.
-
-    predicted: as of `lib.studies.inverted.predicted`.
-    """
-    above = (predicted["low"] > 0).sum()
-    return (
-        f"Of the {len(predicted)} differences that were expected to be above zero, {above} are, by "
-        f"intervals that hold together; the lowest begins at {100 * predicted['low'].min():+.1f} "
-        "points."
-    )
-
-
 def than_others(differences: pd.DataFrame, measure: str, adverb: str = "") -> str:
     """Say whether a measure is higher for one kind of source than for each other kind, or lower.
 

@@ -10,6 +10,7 @@ from scipy.stats import trim_mean
 from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect
 from lib.stats import slopes, summary
+from lib.studies import claims
 from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind, over_sizes, over_slopes
 
 AS_IT_IS = "as it is"
@@ -70,6 +71,20 @@ def by_target(
     """
     pairs = gap(rows, "clean_accuracy", first, second)
     return _of_points(pairs, "gap", ["target", *by], level=level)
+
+
+def judged_by_target(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
+    """Return `by_target` with the column verdict, as of `lib.studies.claims.verdict`.
+
+    The intervals hold for all targets at once, and it is they that reject 0.
+    """
+    found = by_target(rows, first, level=claims.simultaneous(rows["target"].nunique()))
+    smallest = claims.rules()["statistics"]["smallest_effect"]
+    points = 100 * found[["mean", "low", "high"]]
+    rejected = (points["low"] > 0) | (points["high"] < 0)
+    p = (~rejected).astype(float)
+    each = zip(points["mean"], points["low"], points["high"], p, strict=True)
+    return found.assign(verdict=[claims.verdict(*values, smallest) for values in each])
 
 
 def _of_points(pairs, value, by, **how):
@@ -154,12 +169,13 @@ def shifts(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
 
 
 def turned(at: pd.DataFrame) -> list[str]:
-    """List the targets whose mean is below 0 at the finest resolution, and above at the coarsest.
+    """List the targets that are below 0 at the finest resolution and above at the coarsest.
 
-    at: of `by_target`, by resolution.
+    Both by their intervals. at: of `by_target`, by resolution.
     """
-    ends = at.sort_values("resolution").groupby("target", sort=False)["mean"].agg(["first", "last"])
-    return [str(target) for target in ends.index[(ends["last"] < 0) & (ends["first"] > 0)]]
+    ends = at.sort_values("resolution").groupby("target", sort=False)
+    both = (ends["low"].first() > 0) & (ends["high"].last() < 0)
+    return [str(target) for target in both.index[both]]
 
 
 def _halved(rows, first, second):

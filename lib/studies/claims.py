@@ -18,9 +18,12 @@ READS = ("claims.yaml",)
 VERDICTS = ("higher", "lower", "equivalent", "undecided")
 
 JUDGED = [
-    "claim", "mean", "low", "high", "p", "verdict", "expected", "positive", "seeds", "targets",
+    "claim", "paper", "mean", "low", "high", "unit", "p", "verdict", "expected", "same_sign",
+    "seeds", "targets",
 ]  # fmt: skip
 """The columns of what `judge` returns."""
+UNITS = {"most_with_few": "points a doubling", "any_depth": "points a block"}
+"""Of the contrasts that are slopes; all others are in points."""
 MARGIN = 0.2
 """Share of images by which the rung withstands more attacks at its own radius than natural does."""
 
@@ -45,6 +48,11 @@ class Claim:
     expected: str
     smallest_effect: float
     chapter: str
+
+    @property
+    def unit(self) -> str:
+        """The unit of the contrast."""
+        return UNITS.get(self.name, "points")
 
     @property
     def short(self) -> str:
@@ -110,8 +118,8 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
     The p-values are adjusted by Holm (1979), the intervals made simultaneous by Bonferroni: both
     over all claims, run or not, so that measuring another claim takes no verdict back.
 
-    Returns a row for each effect: claim, mean, low, high, p (adjusted), verdict, expected, positive
-    (seeds above 0), seeds, targets.
+    Returns a row for each effect: claim, what the paper says, mean, low, high, unit, p (adjusted),
+    verdict, expected, same_sign (seeds on the side of 0 where the mean is), seeds, targets.
     """
     known = {claim.name: claim for claim in claims()}
     adjusted = holm({name: effect.p for name, effect in effects.items()}, of=len(known))
@@ -120,8 +128,9 @@ def judge(effects: Mapping[str, Effect]) -> pd.DataFrame:
         claim, p = known[name], adjusted[name]
         low, high = effect.interval(simultaneous(len(known)))
         word = verdict(effect.mean, low, high, p, claim.smallest_effect)
-        counts = effect.positive, effect.seeds, effect.targets
-        rows.append((name, effect.mean, low, high, p, word, claim.expected, *counts))
+        counts = effect.same_sign, effect.seeds, effect.targets
+        found = effect.mean, low, high, claim.unit, p, word
+        rows.append((name, claim.paper, *found, claim.expected, *counts))
     return pd.DataFrame(rows, columns=JUDGED)
 
 

@@ -56,7 +56,7 @@ def test_better_is_the_mean_over_the_sizes_that_a_target_has():
     gain = {100: 1, 200: 2, 400: 6}
     found = contrasts.better(made(lambda t, s, n, i: gain[n] + s - 1 + (2 * i - 1)), ROBUST)
     assert found.mean == pytest.approx((3 + 1.5) / 2)
-    assert (found.targets, found.seeds, found.positive) == (2, 3, 3)
+    assert (found.targets, found.seeds, found.same_sign) == (2, 3, 3)
     assert found.spread["target"] == pytest.approx(1.5**2 / 2)
     assert found.spread["seed"] == pytest.approx(1)
     assert found.spread["rest"] == pytest.approx(0, abs=1e-9)
@@ -74,7 +74,7 @@ def test_most_with_few_is_the_slope_by_doubling():
     found = contrasts.most_with_few(rows, ROBUST)
     assert found.mean == pytest.approx(-3 + 1)
     assert found.spread["seed"] == pytest.approx(1) and found.spread["target"] == pytest.approx(2)
-    assert found.positive == 0
+    assert found.same_sign == 3
 
 
 def test_faster_is_the_area_and_the_head_start_what_is_left_of_it():
