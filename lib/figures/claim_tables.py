@@ -36,10 +36,10 @@ def _cell(judged, controls, name):
     if found.empty:
         return NOT_RUN
     row = found.iloc[0]
-    above = f"{row.positive} of {row.seeds} seeds above 0"
-    text = f"**{row.verdict}**, {Estimate(row['mean'], row.low, row.high):short}, {above}"
-    against = (f"{called}: {estimate(effect):short}" for called, effect in controls.items())
-    return "; ".join([text, *against])
+    seeds = f"{row.same_sign} of {row.seeds} seeds {'below' if row['mean'] < 0 else 'above'} 0"
+    text = f"**{row.verdict}**, {Estimate(row['mean'], row.low, row.high):short}, {seeds}"
+    against = [f"{called}: {estimate(effect):short}" for called, effect in controls.items()]
+    return "; ".join([text, *(against or ["no control"])])
 
 
 def in_short(

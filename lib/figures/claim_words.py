@@ -23,7 +23,7 @@ def judgements(judged: pd.DataFrame, *names: str) -> str:
         claim = row.paper.rstrip(".")
         told.append(f"“{claim}” is {row.verdict} ({mean} {row.unit}, {low} to {high})")
     return (
-        "By contrasts fixed beforehand, with 95 % intervals for all claims at once, "
+        "by contrasts fixed beforehand and with 95 % intervals for all claims at once, "
         f"{'; '.join(told)}"
     )
 

@@ -15,6 +15,8 @@ WORLDS = ("photographs", "microcosm")
 """The protocols whose tables come with the book."""
 LARGE = "resnet18"
 """The protocol that asks for a GPU: it is named whether or not its tables are there."""
+FINE_TUNED = ("heads", "resolutions", "resolutions_of_controls", "stylised", "curves", "depths")
+"""The tables of which each row is a model that was fine-tuned to a target."""
 TITLES = {
     "cifar10": "CIFAR-10",
     "clothing": "Clothing",
@@ -46,6 +48,12 @@ def evidence(world: str, name: str, folder: str | Path = RESULTS) -> pd.DataFram
 def has(world: str, name: str, folder: str | Path = RESULTS) -> bool:
     """Tell whether there is such a table."""
     return _path(world, name, folder).exists()
+
+
+def fine_tuned(world: str, folder: str | Path = RESULTS) -> int:
+    """Count the models that were fine-tuned to targets. world, folder: as in `evidence`."""
+    there = (name for name in FINE_TUNED if has(world, name, folder))
+    return sum(len(evidence(world, name, folder)) for name in there)
 
 
 def worlds(folder: str | Path = RESULTS) -> list[str]:
