@@ -53,7 +53,10 @@ def test_subsets_of_a_cell_are_averaged_and_signs_of_seeds_counted():
     rows = tidy(np.array([[1.0, -2.0], [3.0, -4.0]]))
     twice = pd.concat([rows.assign(gain=rows.gain - 1), rows.assign(gain=rows.gain + 1)])
     assert effect(twice, "gain") == effect(rows, "gain")
-    assert (effect(rows, "gain").positive, effect(rows, "gain").seeds) == (1, 2)
+    found = effect(rows, "gain")  # means of the seeds: 2 and −3, of all: −0.5
+    assert (found.same_sign, found.seeds) == (1, 2)
+    assert effect(rows.assign(gain=-rows.gain), "gain").same_sign == 1
+    assert effect(rows.assign(gain=rows.gain.abs()), "gain").same_sign == 2
 
 
 @pytest.mark.parametrize("spread", [(1, 1, 1), (3, 0.5, 0.5), (0.1, 2, 0.5), (0.1, 0.1, 1)])

@@ -31,7 +31,7 @@ def judgements(judged: pd.DataFrame, *names: str) -> str:
 def beside_controls(controls: Mapping[str, Effect]) -> str:
     """Say for which controls what an effect has over them is above zero, and for which not.
 
-    controls: of one claim, by what they are called, as of `lib.studies.contrasts.controls`. As
+    controls: of one claim, by what they are called, as of `lib.studies.controls.effects`. As
     text: above zero (untrained) and not to be told from zero (noise 0.1).
     """
     found: dict[str, list[str]] = {word: [] for word in ZERO}

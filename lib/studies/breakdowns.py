@@ -11,7 +11,8 @@ from lib.constraint import NATURAL, UNTRAINED, Constraint
 from lib.random_effects import Effect, effect
 from lib.stats import slopes, summary
 from lib.studies import claims
-from lib.studies.contrasts import CELL, CONTROLS, gap, of_kind, over_sizes, over_slopes
+from lib.studies.contrasts import CELL, gap, of_kind, over_sizes, over_slopes
+from lib.studies.controls import CONTROLS
 
 AS_IT_IS = "as it is"
 """The version of images that nothing is taken from."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
+from lib.constraint import NATURAL, Constraint
 from lib.random_effects import Effect, effect
 from lib.stats import by_doubling, check_balance, check_draws, interval, slopes
-from lib.studies.claims import rules, rung
+from lib.studies.claims import judge, rules, rung
 from lib.studies.measured import RESULTS, evidence, has, paper, paper_influence
 
 CELL = ["target", "source_seed"]
@@ -98,11 +98,6 @@ def faster(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) 
     return effect(gap(_of_the_claim(rows), "area", first, second), "gap")
 
 
-def head_start(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURAL) -> Effect:
-    """Return `faster` less the difference after the last epoch, in points: earliness alone."""
-    return faster(rows.assign(area=rows["area"] - rows["clean_accuracy"]), first, second)
-
-
 def _of_the_claim(rows):
     """Keep the learning curves of the sizes that the claim is about, if no target is lost by it."""
     fixed = rows[rows["n_train"].isin(rules()["claims"]["faster"]["sizes"])]
@@ -118,11 +113,6 @@ def any_depth(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     pairs = gap(rows, "clean_accuracy", first, second)
     pairs["unfrozen"] = BLOCKS * pairs["unfrozen_blocks"] / pairs["unfrozen_blocks"].max()
     return over_slopes(over_sizes(pairs, "unfrozen"), "unfrozen")
-
-
-def everything(rows: pd.DataFrame, first: Constraint, second: Constraint) -> Effect:
-    """Return the difference where every block is trained, mean over the sizes, in points."""
-    return better(rows[rows["unfrozen_blocks"] == rows["unfrozen_blocks"].max()], first, second)
 
 
 def which_constraint(rows: pd.DataFrame, first: Constraint) -> Effect:
@@ -179,18 +169,6 @@ def influence(rows: pd.DataFrame, first: Constraint, second: Constraint = NATURA
     return effect(gap(rows[rows["labels"] == "true"], "match", first, second), "gap")
 
 
-def beyond_labels(rows: pd.DataFrame, first: Constraint, second: Constraint) -> Effect:
-    """Return the same share of a source less that of its heads on labels drawn at random.
-
-    second: what these stand in the place of, for both sides are of the first.
-    """
-    mine = rows[rows["constraint"] == first]
-    sides = mine["labels"].map({"true": first, "random": second})
-    return effect(
-        gap(mine.drop(columns="labels").assign(constraint=sides), "match", first, second), "gap"
-    )
-
-
 class Contrast(NamedTuple):
     """What a claim is judged by: a table, a function of it, and the kind of source it needs."""
 
@@ -211,35 +189,6 @@ CONTRASTS = {
 """The contrast of each claim, by its name."""
 
 
-class Control(NamedTuple):
-    """What an effect must beat besides: a contrast, the kind of source it is to, and its name.
-
-    called: what pages say, or "" for the name of the source. needs: a column and a value, where
-    rows of that value have to be there.
-    """
-
-    function: Callable[..., Effect]
-    kind: str
-    called: str = ""
-    needs: tuple[str, str] | None = None
-
-
-CONTROLS = {
-    "better": [Control(better, kind) for kind in ("noise", "low-pass", "natural until")]
-    + [Control(better, UNTRAINED.name)],
-    "faster": [Control(head_start, NATURAL.name, "without the lead at the end")],
-    "any_depth": [Control(everything, UNTRAINED.name, "everything trained, from scratch")],
-    "shape": [Control(shape, MIXED_TEXTURES.name)],
-    "influence": [
-        Control(influence, UNTRAINED.name),
-        Control(
-            beyond_labels, NATURAL.name, "its heads on random labels", needs=("labels", "random")
-        ),
-    ],
-}
-"""The controls of each claim that has some, by its name."""
-
-
 def effects(world: str, folder: str | Path = RESULTS) -> dict[str, Effect]:
     """Return the effect of each claim that was measured in a world.
 
@@ -254,24 +203,12 @@ def effects(world: str, folder: str | Path = RESULTS) -> dict[str, Effect]:
     return found
 
 
-def controls(world: str, folder: str | Path = RESULTS) -> dict[str, dict[str, Effect]]:
-    """Return of each claim the controls that were measured: the effects, by what they are called.
+def judged(world: str, folder: str | Path = RESULTS) -> pd.DataFrame:
+    """Return the verdicts on the claims that were measured in a world, as of `claims.judge`.
 
     world, folder: as in `effects`.
     """
-    found: dict[str, dict[str, Effect]] = {}
-    for name, several in CONTROLS.items():
-        table = CONTRASTS[name].table
-        rows = evidence(world, table, folder) if has(world, table, folder) else None
-        if rows is None or robust(world) not in set(rows["constraint"]):
-            continue
-        for function, kind, called, needs in several:
-            if needs and needs[1] not in set(rows[needs[0]]):
-                continue
-            for reference in of_kind(rows, kind):
-                measured = function(rows, robust(world), reference)
-                found.setdefault(name, {})[called or str(reference)] = measured
-    return found
+    return judge(effects(world, folder))
 
 
 def of_kind(rows: pd.DataFrame, kind: str) -> list[Constraint]:

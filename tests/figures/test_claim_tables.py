@@ -3,18 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from crossed_effects import crossed
 
 from lib.figures import claim_tables
-from lib.random_effects import Effect, effect
+from lib.random_effects import Effect
 from lib.studies import claims
-
-
-def crossed(mean, spread=0.5):
-    """Return the effect of a table of seven targets and six seeds."""
-    noise = np.random.default_rng(0).normal(size=(7, 6))
-    y = mean + spread * (noise - noise.mean())
-    cells = [{"target": t, "source_seed": s, "gain": y[t, s]} for t, s in np.ndindex(7, 6)]
-    return effect(pd.DataFrame(cells), "gain")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +52,8 @@ def test_a_cell_says_verdict_interval_seeds_and_controls(table):
         f"random weights: +12.0 [{least:+.1f}, {most:+.1f}]; "
         f"noise: +3.0 [{low_noise:+.1f}, {high_noise:+.1f}]"
     )
-    assert few[2].startswith("**equivalent**, +0.0 [") and ";" not in few[2]
-    assert shape[3].startswith("**lower**, -9.0 [") and "0 of 6 seeds above 0" in shape[3]
+    assert few[2].startswith("**equivalent**, +0.0 [") and few[2].endswith("; no control")
+    assert shape[3].startswith("**lower**, -9.0 [") and "6 of 6 seeds below 0" in shape[3]
 
 
 def test_worlds_of_which_nothing_was_judged_are_not_run():
@@ -72,25 +65,20 @@ def test_worlds_of_which_nothing_was_judged_are_not_run():
 
 def test_the_verdicts_alone():
     judged = {"photographs": claims.judge({"better": crossed(6)}), "microcosm": claims.judge({})}
-    found = claim_tables.in_short({"shape": "to shape", "better": "better"}, judged)
+    paper = {"shape": (23.5, np.nan, np.nan)}
+    found = claim_tables.in_short({"shape": "to shape", "better": "better"}, paper, judged)
     assert list(found.index) == ["to shape", "better"]
-    assert found.loc["better"].tolist() == ["higher", "not run"]
-    assert found.loc["to shape"].tolist() == ["not run", "not run"]
+    assert list(found) == ["the paper", "photographs", "microcosm"]
+    assert found.loc["better"].tolist() == ["no number", "higher (+6.0)", "not run"]
+    assert found.loc["to shape"].tolist() == ["+23.5", "not run", "not run"]
 
 
-def test_what_was_not_found_is_said_first(table):
-    _, judged, _ = table
-    called = {"better": "better", "most_with_few": "most with few", "shape": "shape"}
-    assert claim_tables.outcomes(called, judged["photographs"]) == [
-        "What the paper leads one to expect is *not* borne out for 1 of the claims: most with few "
-        "(equivalent).",
-        "It is borne out for 1 of the claims: better (higher).",
-        "Nothing was run for 1 of the claims: shape.",
-    ]
-    del called["better"], called["most_with_few"]
-    missed, found = claim_tables.outcomes(called, judged["microcosm"])
-    assert missed.endswith("*not* borne out for 1 of the claims: shape (lower).")
-    assert found == "It is borne out for none of the claims."
+def test_each_target_has_a_verdict_of_its_own():
+    rows = [("a", 0.03, 0.01, 0.05, "higher"), ("b", 0.001, -0.01, 0.012, "equivalent")]
+    judged = pd.DataFrame(rows, columns=["target", "mean", "low", "high", "verdict"])
+    found = claim_tables.by_target(judged)
+    assert found["points"].to_dict() == {"a": "+3.0 [+1.0, +5.0]", "b": "+0.1 [-1.0, +1.2]"}
+    assert found["verdict"].tolist() == ["higher", "equivalent"]
 
 
 def test_an_effect_is_written_with_its_own_interval():
@@ -113,6 +101,8 @@ def test_predictions_are_wider_than_the_means():
         least, most = known.prediction(0.99)
         assert found.loc[n, "a new target"] == f"{known.mean:+.1f} [{least:+.1f}, {most:+.1f}]"
         assert least < low and high < most
+        least, most = known.prediction()
+        assert found.loc[n, "by itself"] == f"{known.mean:+.1f} [{least:+.1f}, {most:+.1f}]"
 
 
 def test_spreads_are_standard_deviations():
@@ -125,28 +115,3 @@ def test_spreads_are_standard_deviations():
         "target": 3, "seed": 2, "rest": 0.5,
     }  # fmt: skip
     assert np.isnan(found.loc["shape", "target"])
-
-
-def test_a_prediction_is_said_with_the_targets_that_bear_it_out():
-    found = {"version": ["flattened"], "expected": ["rises"], "targets": 3}
-    found = pd.DataFrame(found | {"borne_out": 2, "contrary": 1})
-    assert claim_tables.predicted(found) == [
-        "For the version “flattened” it was expected that the difference rises; "
-        "this is borne out on 2 of 3 targets, and the contrary on 1."
-    ]
-
-
-def test_a_change_is_said_to_rise_or_to_fall_where_its_interval_tells():
-    words = [claim_tables.changed(crossed(mean)) for mean in (6, -6, 0.01)]
-    assert words[0].startswith("+6.0 points (95 % interval +5") and words[0].endswith("), rises")
-    assert words[1].endswith("), falls") and words[2].endswith("), no change can be told")
-
-
-def test_what_falling_resolution_does_is_said_beside_what_was_expected():
-    rises = pd.DataFrame({"target": ["a", "b", "c"], "low": [0.1, -1, -1], "high": [1, -0.1, 1]})
-    assert claim_tables.as_resolution_falls(rises, ["a"]) == (
-        "As the resolution falls, the difference to natural sources changes as follows: rises on "
-        "a; falls on b; no change can be told on c. A rise was expected on all targets, and is "
-        "seen on 1 of 3. A change of its mean from below zero to above was expected on CIFAR-10; "
-        "it is seen on a."
-    )

@@ -153,11 +153,3 @@ def test_what_others_found_is_more_or_less_or_neither_can_be_told():
         "less often than what was found by natural sources"
     )
     assert feature_plots.than_others(found, "judges") == "not measured in this run"
-
-
-def test_how_many_expected_differences_are_borne_out():
-    predicted = pd.DataFrame({"low": [0.04, -0.01, 0.02]})
-    assert feature_plots.borne_out(predicted) == (
-        "Of the 3 differences that were expected to be above zero, 2 are, by intervals that hold "
-        "together; the lowest begins at -1.0 points."
-    )

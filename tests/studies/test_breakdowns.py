@@ -187,10 +187,22 @@ def test_hidden_shares_are_means_in_percent():
 
 
 def test_a_target_turns_where_its_ends_lie_on_either_side_of_zero():
-    rows = [("up", 32, -1.0), ("up", 8, 2.0), ("down", 8, -1.0), ("down", 32, 1.0)]
-    rows += [("above", 8, 2.0), ("above", 32, 1.0)]
-    at = pd.DataFrame(rows, columns=["target", "resolution", "mean"])
+    rows = [("up", 32, -2, -1), ("up", 8, 1, 2), ("down", 8, -2, -1), ("down", 32, 1, 2)]
+    rows += [("above", 8, 2, 3), ("above", 32, 1, 2), ("unsure", 8, -1, 3), ("unsure", 32, -3, -1)]
+    at = pd.DataFrame(rows, columns=["target", "resolution", "low", "high"])
     assert breakdowns.turned(at) == ["up"]
+
+
+def test_each_target_is_judged_by_intervals_for_all_of_them():
+    gain, luck = {"a": 5, "b": 0, "c": -5, "d": 3}, {"a": 0.1, "b": 0.1, "c": 0.1, "d": 4}
+    sizes = dict.fromkeys(gain, (100,))
+    rows = made(lambda t, s, n, i: gain[t] + luck[t] * (s - 1), sizes=sizes)
+    found = breakdowns.judged_by_target(rows, ROBUST).set_index("target")
+    assert found["verdict"].to_dict() == {
+        "a": "higher", "b": "equivalent", "c": "lower", "d": "undecided",
+    }  # fmt: skip
+    alone = breakdowns.by_target(rows, ROBUST).set_index("target")
+    assert (found["low"] < alone["low"]).all() and (found["mean"] == alone["mean"]).all()
 
 
 def test_images_that_lack_a_cue_are_named():

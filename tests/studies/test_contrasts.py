@@ -11,7 +11,7 @@ from paired_rows import OTHER, ROBUST, SEEDS, doublings, made
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.runtime.files import DATA
-from lib.studies import breakdowns, contrasts, measured
+from lib.studies import breakdowns, contrasts, controls, measured
 from lib.studies.claims import rules
 from lib.studies.measured import TITLES
 
@@ -82,7 +82,7 @@ def test_faster_is_the_area_and_the_head_start_what_is_left_of_it():
     last = made(lambda t, s, *_: 2 + s, value="clean_accuracy")
     rows = area.assign(clean_accuracy=last["clean_accuracy"])
     assert contrasts.faster(rows, ROBUST).mean == pytest.approx(6)
-    early = contrasts.head_start(rows, ROBUST)
+    early = controls.head_start(rows, ROBUST)
     assert early.mean == pytest.approx(3)
     assert early.se == pytest.approx(0, abs=1e-9)
 
@@ -93,7 +93,7 @@ def test_the_claim_of_speed_is_about_its_own_sizes():
     rows = made(lambda t, s, n, i: 5 + s if n == fixed else -20, value="area", sizes=both)
     rows["clean_accuracy"] = rows["area"]
     assert contrasts.faster(rows, ROBUST).mean == pytest.approx(6)
-    assert contrasts.head_start(rows, ROBUST).mean == pytest.approx(0)
+    assert controls.head_start(rows, ROBUST).mean == pytest.approx(0)
     none = rows[rows["n_train"] != fixed]  # as of another protocol
     assert contrasts.faster(none, ROBUST).mean == pytest.approx(-20)
     some = rows[(rows["target"] == "a") | (rows["n_train"] != fixed)]  # b would be lost
@@ -111,7 +111,7 @@ def test_any_depth_is_the_slope_by_block():
     found = contrasts.any_depth(rows, ROBUST)
     assert found.mean == pytest.approx(-0.5)
     assert found.spread["seed"] == pytest.approx(1)
-    whole = contrasts.everything(rows, ROBUST, NATURAL)
+    whole = controls.everything(rows, ROBUST, NATURAL)
     assert whole.mean == pytest.approx(contrasts.better(at(5), ROBUST).mean)
 
 
@@ -153,7 +153,7 @@ def test_a_study_without_the_rung_has_no_effects(tmp_path):
     ]
     write(tmp_path, "heads", rows)
     assert contrasts.effects("microcosm", tmp_path) == {}
-    assert contrasts.controls("microcosm", tmp_path) == {}
+    assert controls.effects("microcosm", tmp_path) == {}
 
 
 def sources(*accuracies, shift=0):
@@ -319,17 +319,17 @@ def with_control(rows, control, less):
 
 def test_of_a_folder_only_what_is_there_is_given(tmp_path):
     assert contrasts.effects("microcosm", tmp_path) == {}
-    assert contrasts.controls("microcosm", tmp_path) == {}
+    assert controls.effects("microcosm", tmp_path) == {}
     heads = made(lambda t, s, n, i: 5 - doublings(n) + s)
     write(tmp_path, "heads", heads)
     effects = contrasts.effects("microcosm", tmp_path)
     assert list(effects) == ["better", "most_with_few"]
     assert effects["better"].mean == pytest.approx(contrasts.better(heads, ROBUST).mean)
     assert effects["most_with_few"].mean == pytest.approx(-1)
-    assert contrasts.controls("microcosm", tmp_path) == {}  # without a control's rows
+    assert controls.effects("microcosm", tmp_path) == {}  # without a control's rows
     noisy = with_control(heads, Constraint("noise", 0.08), 4)
     write(tmp_path, "heads", pd.concat([with_control(heads, UNTRAINED, 10), noisy[len(heads) :]]))
-    (found,) = contrasts.controls("microcosm", tmp_path).values()
+    (found,) = controls.effects("microcosm", tmp_path).values()
     means = {name: control.mean - effects["better"].mean for name, control in found.items()}
     assert means == pytest.approx({"noise 0.08": 4, "untrained": 10})
     assert contrasts.effects("photographs", tmp_path) == {}
@@ -352,8 +352,10 @@ def test_each_claim_is_judged_by_a_table_of_its_own(tmp_path):
     means = {name: effect.mean for name, effect in effects.items()}
     expected = {"faster": 6, "any_depth": -1, "shape": 11, "influence": 3}
     assert means == pytest.approx(expected)
-    controls = contrasts.controls("microcosm", tmp_path)
-    means = {(name, called): e.mean for name in controls for called, e in controls[name].items()}
+    verdicts = contrasts.judged("microcosm", tmp_path).set_index("claim")
+    assert verdicts["mean"].to_dict() == pytest.approx(expected)
+    held = controls.effects("microcosm", tmp_path)
+    means = {(name, called): e.mean for name in held for called, e in held[name].items()}
     expected = {
         ("faster", "without the lead at the end"): 4, ("shape", str(MIXED_TEXTURES)): 11,
         ("influence", "its heads on random labels"): 3 - 50,
@@ -384,3 +386,11 @@ def test_the_sources_of_the_book_are_headed_as_sources_are_called():
     known = measured.sources()
     assert list(known)[:2] == ["seeds", "clean"] and "ℓ2 0.25" in known
     assert str(NATURAL) in known.index and known["seeds"].min() >= rules()["sources"]["seeds"]
+
+
+def test_models_are_counted_in_the_tables_that_are_there(tmp_path):
+    rows = made(lambda *_: 1)
+    for name in ("heads", "depths", "shape"):  # of the last no row is a model of a target
+        write(tmp_path, name, rows)
+    assert measured.fine_tuned("microcosm", tmp_path) == 2 * len(rows)
+    assert measured.fine_tuned("photographs", tmp_path) == 0

@@ -19,6 +19,7 @@ from lib.runtime import rows as kept
 from lib.studies import (
     altered,
     contrasts,
+    controls,
     evidence,
     inverted,
     linear_probe,
@@ -248,11 +249,11 @@ def test_the_tables_of_the_book_are_whole(world, name):
 )
 def test_controls_are_shown_what_the_others_are_shown():
     names = ("resolutions", "resolutions_of_controls")
-    others, controls = (measured.evidence("photographs", name) for name in names)
+    others, beside = (measured.evidence("photographs", name) for name in names)
     draws = ["source_seed", "subset_seed", "resolution"]
-    assert keys(controls, *draws) == keys(others, *draws)
+    assert keys(beside, *draws) == keys(others, *draws)
     come = {constraint for constraint, _ in shipped.available()}
-    assert set(controls["constraint"]) == {one for one in come if studies.is_control(one)}
+    assert set(beside["constraint"]) == {one for one in come if studies.is_control(one)}
 
 
 def test_the_doses_are_those_of_the_protocol():
@@ -500,7 +501,7 @@ def test_hidden_classes_can_be_read_and_judged(monkeypatch):
         measured.evidence("photographs", "hidden", evidence.RESULTS), "hidden", ROBUST
     )
     assert set(contrasts.effects("photographs", evidence.RESULTS)) == {"influence"}
-    against = contrasts.controls("photographs", evidence.RESULTS)["influence"]
+    against = controls.effects("photographs", evidence.RESULTS)["influence"]
     assert list(against) == ["untrained", "its heads on random labels"]
 
 
@@ -734,8 +735,8 @@ def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
     assert set(depths["unfrozen_blocks"]) == {0, 5} and set(depths["n_train"]) == {4}
     effects = contrasts.effects("tiny", evidence.RESULTS)
     assert set(effects) == {"better", "most_with_few", "any_depth"}
-    controls = contrasts.controls("tiny", evidence.RESULTS)["better"]
-    assert list(controls) == ["noise 0.1", "untrained"]
+    held = controls.effects("tiny", evidence.RESULTS)["better"]
+    assert list(held) == ["noise 0.1", "untrained"]
 
 
 def change(**changes):
