@@ -231,9 +231,7 @@ def test_every_figure_has_a_caption_and_an_alternative_text(name):
 @pytest.mark.parametrize("name", ["01_adversarial_training", "03_shape_bias", "06_features"])
 def test_what_is_trained_in_the_run_is_not_judged(name):
     """Another processor trains other networks, whose intervals may end beyond zero."""
-    verdict = re.compile(
-        r"\b(ahead|behind|higher|lower|rises|falls)\b|can be told|(above|below) zero"
-    )
+    words = r"\b(ahead|behind|higher|lower|rises|falls)\b|can be told|(above|below) zero"
     for cell in cells(name):
         repeated = cell["id"] in ("answer", "summary")
         if not repeated and "photographs" not in cell.metadata.get("tags", []):
