@@ -147,7 +147,7 @@ def of_seeds(frame: pd.DataFrame, *constraints: object) -> str:
     for constraint in constraints:
         rows = where(frame, constraint=constraint)
         values = sorted(row(rows)["of_seeds"]) if len(rows) else []
-        known = ", ".join(f"{100 * value:.0f}" for value in values)
+        known = ", ".join(f"{round(100 * value)}" for value in values)
         told.append(f"{constraint}: {known or 'not known'}")
     return "; ".join(told)
 

@@ -19,7 +19,11 @@ PLAIN = {
     FROM_SCRATCH: {"color": PURPLE, "linestyle": ":", "marker": "^"},
     MIXED_TEXTURES: {"color": GREEN, "linestyle": "--", "marker": "P"},
 }
-FAMILIES = {"l2": (VERMILLION, "o"), "linf": (BLUE, "D")}
+FAMILIES = {
+    "l2": (VERMILLION, "o"), "linf": (BLUE, "D"),
+    "low-pass": (GREEN, "*"), "natural until": (GREEN, "p"),
+}  # fmt: skip
+OTHERS = GREEN, "X"
 DARKEST = 0.6
 """How bright the last of a family is, by the first, which has the full colour: paler ones are lost
 on a white ground."""
@@ -41,14 +45,14 @@ def look(constraint: Constraint, among: Sequence[Constraint]) -> dict:
     """Return the colour, line and marker of a constraint among others.
 
     Natural is dark grey and dashed, what was not pretrained dotted; the robust ones are solid,
-    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens. Those of
-    `shade` are among them, too.
+    ℓ2 in vermillion and ℓ∞ in blue, darker as ε grows; any others dash-dotted, in greens, with a
+    marker for each kind. Those of `shade` are among them, too.
     """
     if constraint in PLAIN:
         return PLAIN[constraint]
-    hue, marker = FAMILIES.get(constraint.name, (GREEN, "X"))
+    hue, marker = FAMILIES.get(constraint.name, OTHERS)
     family = [c for c in {constraint, *among, *_shaded} if c not in PLAIN]
-    family = sorted(c for c in family if FAMILIES.get(c.name, (GREEN, "X")) == (hue, marker))
+    family = sorted(c for c in family if FAMILIES.get(c.name, OTHERS)[0] == hue)
     darkest = [DARKEST * part for part in to_rgb(hue)]
     colour = sns.blend_palette([hue, darkest], len(family))[family.index(constraint)]
     return {"color": colour, "linestyle": "-" if constraint.ball else "-.", "marker": marker}
