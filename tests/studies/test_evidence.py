@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from lib import microcosm
@@ -799,6 +800,28 @@ def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
     assert set(effects) == {"better", "most_with_few", "any_depth"}
     controls = contrasts.controls("tiny", evidence.RESULTS)["better"]
     assert list(controls) == ["noise 0.1", "untrained"]
+
+
+def test_the_protocol_for_a_graphics_card_measures_what_every_claim_asks_for(
+    folders, sources, tmp_path, capsys, monkeypatch
+):
+    given = yaml.safe_load((protocols.FOLDER / "resnet18.yaml").read_text())
+    given["sources"] |= {"n_source": 0, "source_epochs": 1, "attack_steps": 1, "seeds": 2}
+    given["sources"]["recipe"] |= {"arch": "small_resnet", "width": 2, "batch_size": 8}
+    given |= {"targets": ["cifar10", "mnist"], "sizes": [2, 4], "curve_sizes": [4]}
+    given["depth_sizes"] = [4]
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(given))
+    groups = {"cifar10": {"night": ("dark",), "day": ("light",)}}
+    monkeypatch.setattr(measurements, "GROUPS", groups)
+    monkeypatch.setattr(measurements, "HIDDEN_N", 4)
+    arguments = [file, folders["cifar10"], folders["mnist"], "--learned", folders["learned"]]
+    code, said, error = run(capsys, *arguments, "--device", "cpu")
+    assert code == 0, error
+    assert len(said.splitlines()) == len(given["measure"])
+    for name in given["measure"]:
+        assert not faults(measured.evidence("tiny", name, evidence.RESULTS), name, ROBUST)
+    assert set(contrasts.effects("tiny", evidence.RESULTS)) == set(rules()["claims"])
 
 
 def change(**changes):
