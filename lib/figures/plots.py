@@ -164,6 +164,7 @@ def against_steps(frame: pd.DataFrame, references: Mapping[Constraint, float], a
     frame: columns constraint, step_sizes, steps, accuracy. references: accuracies, dotted.
     """
     for _, part, style in lines(frame):
+        part = part.sort_values("steps")
         for rule, curve in part.groupby("step_sizes", sort=False):
             stroke, name = STEP_RULES[rule]
             style_of_rule = style | {"linestyle": stroke, "label": f"{style['label']}, {name}"}

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 from torch import Tensor, nn
 
-from lib.constraint import NATURAL, Constraint
+from lib.constraint import Constraint
 from lib.images import Images, scale
 from lib.runtime.rules import listed
 from lib.studies import cues
@@ -29,8 +29,7 @@ CUED, CUED_N = ("cifar10", "clothing"), (400, 1600)
 
 def resolutions(study: Study) -> pd.DataFrame:
     """Fit the best heads where the target is shown at a lower resolution, and enlarged again."""
-    pair = study.ladder.only(NATURAL, study.robust)
-    return _at_resolutions(pair, study, study.protocol.sizes)
+    return _at_resolutions(study.pair, study, study.protocol.sizes)
 
 
 def resolutions_of_controls(study: Study) -> pd.DataFrame:

@@ -23,16 +23,19 @@ def probes(
     *,
     n: Sequence[int],
     seeds: Sequence[int] = (0,),
+    decays: Sequence[float] = DECAYS,
 ) -> Iterator[pd.DataFrame]:
     """Fit the best head on a source's frozen features, once for each size and subset.
 
     A linear probe as of Kornblith et al. (2019): logistic regression by L-BFGS on the
-    features, each shifted and scaled to mean 0 and variance 1 over the training images. Of DECAYS
-    the one is taken that is right most often on HELD_OUT of the training images, of equal ones the
-    largest; with it the head is fitted to all of them. The test images are read once.
+    features, each shifted and scaled to mean 0 and variance 1 over the training images. Of
+    several weight decays the one is taken that is right most often on HELD_OUT of the training
+    images, of equal ones the largest; with it the head is fitted to all of them. The test images
+    are read once.
 
     source: left unchanged; its device is used. target: training and test images. n: numbers of
-    training images. seeds: each chooses a subset, the same for every source.
+    training images. seeds: each chooses a subset, the same for every source. decays: what is tried,
+    from the largest.
 
     Yields a DataFrame for each size, a row for each subset: n_train, subset_seed, weight_decay,
     seconds, train_accuracy and clean_accuracy, on the test images, both 0 to 1. Raises ValueError
@@ -49,7 +52,7 @@ def probes(
         for seed, members in zip(seeds, subsets, strict=True):
             start = time.perf_counter()
             features, y = known[torch.searchsorted(used, members).numpy()], train.y[members]
-            decay = _best_decay(features, y)
+            decay = _best_decay(features, y, decays)
             probe = _fit(_probe(), features, y.numpy(), decay)
             rows.append(
                 {
@@ -64,20 +67,20 @@ def probes(
         yield pd.DataFrame(rows)
 
 
-def _best_decay(features, y):
+def _best_decay(features, y, decays):
     """Choose the weight decay: the largest of those that are right most often on held-out images.
 
     Where there is but one image of a class, nothing can be held out: the middle one is taken.
     """
     part = held_out(y)
     if part is None:
-        return DECAYS[len(DECAYS) // 2]
+        return decays[len(decays) // 2]
     held, labels = part.numpy(), y.numpy()
     probe, right = _probe(), []
-    for decay in DECAYS:
+    for decay in decays:
         _fit(probe, features[~held], labels[~held], decay)
         right.append(probe.score(features[held], labels[held]))
-    return DECAYS[right.index(max(right))]
+    return decays[right.index(max(right))]
 
 
 def _probe():

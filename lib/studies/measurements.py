@@ -10,20 +10,16 @@ import pandas as pd
 from lib.constraint import NATURAL, Constraint
 from lib.images import sample, subset
 from lib.shape_bias import bias
-from lib.studies import altered, attribution, cue_use, fine_tuned, inverted, likeness
-from lib.studies.best_rate import transfers_at_best_rate
+from lib.studies import altered, attribution, cue_use, inverted, likeness, transferred
 from lib.studies.claims import rules
 from lib.studies.dose import doses
 from lib.studies.hidden_classes import hidden_matches
 from lib.studies.ladder import By, Ladder
-from lib.studies.linear_probe import probes
 from lib.studies.pretrained import Training
 from lib.studies.protocols import NEEDS
 from lib.studies.study import Study, sizes_held
 from lib.zoo.models import build
 
-EPOCHS = 30
-"""Passes of the fine-tuning at several depths, and of the learning curves."""
 GROUPS = {
     "cifar10": {
         "animals": ("bird", "cat", "deer", "dog", "frog", "horse"),
@@ -41,66 +37,6 @@ DAMPING, CUTOFF, PASSES = 5e-4, 0.05, (150, 15, 0)
 TESTED = 2000
 """Images of the sources' own classes that lose a cue."""
 CONFLICTS = 4000
-
-
-def heads(study: Study) -> pd.DataFrame:
-    """Fit the best heads on the features of every source: accuracy by target and size.
-
-    Beside it stands source_accuracy, the source's on images of its own task; random weights have
-    none.
-    """
-    rows = study.ladder.measure(
-        probes,
-        over={"target": study.targets},
-        together={"n": sizes_held(study.targets, study.protocol.sizes)},
-        seeds=study.ladder.subsets(rules()["subsets"]),
-        label="heads",
-    )
-    keys = zip(rows["constraint"], rows["source_seed"], strict=True)
-    return rows.assign(source_accuracy=[study.accuracies.get(key) for key in keys])
-
-
-def curves(study: Study) -> pd.DataFrame:
-    """Fine-tune one block: the area under the learning curve, at the best learning rate.
-
-    The rate is the one that is best with the fewest images.
-    """
-    every = study.deepened.measure(
-        transfers_at_best_rate,
-        over={"target": study.targets},
-        **_by_size(study, study.protocol.curve_sizes),
-        unfrozen_blocks=1,
-        evaluate_at=range(1, EPOCHS + 1),
-        label="curves",
-    )
-    return fine_tuned.area(every)
-
-
-def depths(study: Study) -> pd.DataFrame:
-    """Fine-tune ever more blocks, at the learning rate that is best with the fewest images.
-
-    The number of blocks that is "all" takes its place.
-    """
-    rows = study.deepened.measure(
-        transfers_at_best_rate,
-        over={"target": study.targets, "unfrozen_blocks": study.protocol.depths},
-        **_by_size(study, study.protocol.depth_sizes),
-        label="depths",
-    )
-    (blocks,) = {len(network.blocks) for network in study.ladder.networks.values()}
-    return rows.assign(unfrozen_blocks=rows["unfrozen_blocks"].replace(-1, blocks))
-
-
-def _by_size(study, sizes):
-    """Return how sources are fine-tuned to sizes: at the rate that is best with the fewest."""
-    held = sizes_held(study.targets, sizes)
-    fewest = {target: min(numbers) for target, numbers in held.values.items()}
-    return {
-        "together": {"n": held},
-        "chosen_at": By("target", fewest),
-        "seeds": study.ladder.subsets(1),
-        "epochs": EPOCHS,
-    }
 
 
 def shape(study: Study) -> pd.DataFrame:
@@ -180,7 +116,6 @@ def influence(study: Study) -> pd.DataFrame:
     several = {"target": shown, "n": MATCHED_N}
     seeds = study.ladder.subsets(rules()["subsets"])
     random = {name: 1 - 1 / len(test.classes) for name, (_, test) in shown.items()}
-    pair = study.ladder.only(NATURAL, study.robust)
     parts = {
         "matches": study.main.measure(
             attribution.matches,
@@ -189,7 +124,7 @@ def influence(study: Study) -> pd.DataFrame:
             seeds=seeds,
             label="matches",
         ),
-        "random labels": pair.measure(
+        "random labels": study.pair.measure(
             attribution.matches,
             over={**several, "epochs": PASSES[:1]},
             rules=every[:1],
@@ -197,7 +132,7 @@ def influence(study: Study) -> pd.DataFrame:
             flip=By("target", random),
             label="random labels",
         ),
-        "retrained": pair.measure(
+        "retrained": study.pair.measure(
             attribution.retrained,
             over={"target": shown, "n": [RETRAINED_N]},
             rules=every,
@@ -222,9 +157,11 @@ def _check_sources(protocol):
 
 
 MEASUREMENTS: dict[str, Callable[[Study], pd.DataFrame]] = {
-    "heads": heads, "resolutions": altered.resolutions,
+    "heads": transferred.heads, "heads_wider": transferred.heads_wider,
+    "resolutions": altered.resolutions,
     "resolutions_of_controls": altered.resolutions_of_controls, "stylised": altered.stylised,
-    "curves": curves, "depths": depths, "shape": shape, "doses": doses, "cues": left_of_cues,
+    "curves": transferred.curves, "curves_wider": transferred.curves_wider,
+    "depths": transferred.depths, "shape": shape, "doses": doses, "cues": left_of_cues,
     "hidden": hidden, "influence": influence, "inversions": inversions,
 }  # fmt: skip
 """What is measured, by the table that it gives."""

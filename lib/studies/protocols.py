@@ -22,8 +22,10 @@ BUNDLED = "all"
 """As targets: those that come with the book."""
 NEEDS = {
     "heads": ["sizes"],
+    "heads_wider": ["sizes"],
     "resolutions": ["sizes"],
     "curves": ["curve_sizes"],
+    "curves_wider": ["curve_sizes"],
     "depths": ["depths", "depth_sizes"],
     "doses": ["amplitudes", "dose_sizes"],
 }

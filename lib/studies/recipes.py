@@ -1,4 +1,8 @@
-"""How well other recipes train the sources' own task: python -m lib.studies.recipes FOLDER."""
+"""How well other recipes train the sources' own task: python -m lib.studies.recipes FOLDER.
+
+All of them have one schedule of the learning rate, `lib.training.warm_then_cosine`; no other was
+tried.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -36,8 +36,13 @@ class Study:
         return contrasts.robust(self.protocol.name)
 
     @property
+    def pair(self) -> Ladder:
+        """The sources of the main contrast: natural ones, and that rung."""
+        return self.ladder.only(NATURAL, self.robust)
+
+    @property
     def main(self) -> Ladder:
-        """The sources of the main contrast, and random weights beside them."""
+        """The same, and random weights beside them."""
         return self.ladder.only(NATURAL, self.robust, UNTRAINED)
 
     @property

@@ -2,12 +2,15 @@
 
 import csv
 import math
+import warnings
 from statistics import mean
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from paired_rows import OTHER, ROBUST, SEEDS, doublings, made
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from lib.constraint import MIXED_TEXTURES, NATURAL, UNTRAINED, Constraint
 from lib.runtime.files import DATA
@@ -394,3 +397,32 @@ def test_models_are_counted_in_the_tables_that_are_there(tmp_path):
         write(tmp_path, name, rows)
     assert measured.fine_tuned("microcosm", tmp_path) == 2 * len(rows)
     assert measured.fine_tuned("photographs", tmp_path) == 0
+
+
+# The rows of the book by a peer.
+
+
+def test_the_contrasts_of_the_heads_are_those_of_a_mixed_model_of_all_rows_at_once():
+    """Its random effects are intercepts and slopes of targets, of seeds, and of their cells.
+
+    What the two make of the rows differs where targets do not have all sizes: a short line tells
+    less of a slope, so the mixed model gives it less weight.
+    """
+    rows = measured.evidence("photographs", "heads")
+    robust = contrasts.robust("photographs")
+    pairs = contrasts.gap(rows, "clean_accuracy", robust)
+    x = np.log2(pairs["n_train"])
+    pairs["x"] = x - x.groupby(pairs["target"]).transform("mean")  # `better` is the height there
+    pairs["cell"] = pairs["target"] + pairs["source_seed"].astype(str)
+    by = ("target", "source_seed", "cell")
+    parts = {f"{name}{along}": f"0 + C({name}){along}" for name in by for along in ("", ":x")}
+    model = smf.mixedlm("gap ~ x", pairs, groups=np.ones(len(pairs)), vc_formula=parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        fit = model.fit(reml=True, method="powell")
+    height, slope = contrasts.better(rows, robust), contrasts.most_with_few(rows, robust)
+    for name, found in (("Intercept", height), ("x", slope)):
+        assert found.mean == pytest.approx(fit.params[name], abs=found.se / 10), name
+        assert found.se == pytest.approx(fit.bse[name], rel=0.05), name
+    alone = smf.ols("gap ~ x", pairs).fit()
+    assert height.se > 3 * alone.bse["Intercept"]  # as if each pair were a draw of its own

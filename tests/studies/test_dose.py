@@ -9,7 +9,7 @@ from lib.cue_conflict import drawn
 from lib.images import Images
 from lib.runtime import rows
 from lib.shape_bias import bias
-from lib.studies import Ladder, claims, dose, linear_probe, measurements, pretrained
+from lib.studies import Ladder, claims, dose, measurements, pretrained
 from lib.studies.linear_probe import probes
 from lib.studies.protocols import Protocol
 from lib.studies.study import Study
@@ -29,7 +29,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "CACHE", tmp_path / "sources")
     monkeypatch.setattr("lib.runtime.parallel.cpu_count", lambda: 1)
     monkeypatch.setattr(dose, "CONFLICTS", 90)
-    monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
+    monkeypatch.setitem(probes.__kwdefaults__, "decays", (1.0, 0.01))
     train, test = (microcosm.draw(n, seed) for n, seed in ((20, 2), (15, 3)))
     ladder = Ladder({}, rows_file=str(tmp_path / "rows.jsonl"))
     return Study(PROTOCOL, ladder, {"digits": (train, test)}, microcosm.draw(20, 1), {})

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from lib import microcosm
@@ -27,6 +28,7 @@ from lib.studies import (
     measurements,
     pretrained,
     protocols,
+    transferred,
 )
 from lib.studies import study as studies
 from lib.studies.best_rate import transfers_at_best_rate
@@ -65,13 +67,15 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "RETRAINED_N", 10)
     monkeypatch.setattr(measurements, "LOOKED_AT", 11)
     monkeypatch.setattr(measurements, "PASSES", (2, 0))
-    monkeypatch.setattr(linear_probe, "DECAYS", (1.0, 0.01))
+    monkeypatch.setitem(probes.__kwdefaults__, "decays", (1.0, 0.01))
+    monkeypatch.setattr(transferred, "DECAYS", (1.0, 0.01))
+    monkeypatch.setattr(transferred, "RATES", (0.1,))
     monkeypatch.setattr(measurements, "CONFLICTS", 30)
-    monkeypatch.setattr(measurements, "EPOCHS", 2)
+    monkeypatch.setattr(transferred, "EPOCHS", 2)
     monkeypatch.setattr(inverted, "COUNT", 12)
     monkeypatch.setattr(inverted, "SEARCH", {"steps": 3, "size": 1.0})
     quick = partial(transfers_at_best_rate, rates=(0.1,))
-    monkeypatch.setattr(measurements, "transfers_at_best_rate", quick)
+    monkeypatch.setattr(transferred, "transfers_at_best_rate", quick)
 
 
 def ladder(*constraints):
@@ -121,9 +125,11 @@ MEASURED = {
     "cues": ("accuracy",),
     "influence": ("match",),
     "heads": ("weight_decay", "train_accuracy", "clean_accuracy"),
+    "heads_wider": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "resolutions": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "resolutions_of_controls": ("weight_decay", "train_accuracy", "clean_accuracy"),
     "curves": ("lr", "area", "train_accuracy", "clean_accuracy"),
+    "curves_wider": ("lr", "area", "train_accuracy", "clean_accuracy"),
     "depths": ("lr", "train_accuracy", "clean_accuracy"),
     "shape": ("conflicts", "shape_bias_of_all", "decided_of_all"),
     "doses": ("source_accuracy", "decided_of_all", "weight_decay", "clean_accuracy"),
@@ -220,8 +226,12 @@ FIXED = {
     "resolutions": rules()["sizes"],
     "resolutions_of_controls": list(altered.SOME),
     "curves": protocols.read("photographs").curve_sizes,
+    "heads_wider": rules()["sizes"][:1],
+    "curves_wider": protocols.read("photographs").curve_sizes[:1],
     "depths": rules()["claims"]["any_depth"]["sizes"],
 }
+WIDER = {"heads_wider": "heads", "curves_wider": "curves"}
+"""Tables of wider grids, by the table whose smallest size they measure again."""
 BOOK = [(world, name) for world in measured.WORLDS for name in protocols.read(world).measure]
 
 
@@ -233,14 +243,15 @@ def test_the_tables_of_the_book_are_whole(world, name):
     for _, part in rows.groupby("experiment") if "experiment" in rows else [("all", rows)]:
         whole = part.dropna(axis=1, how="all").reset_index(drop=True)
         assert not faults(whole, name, contrasts.robust(world))
-    of_all = ("heads", "resolutions", "resolutions_of_controls", "curves", "depths")
+    of_all = ("heads", "resolutions", "resolutions_of_controls", "curves", "depths", *WIDER)
     if name in ("curves", "depths") and (named := protocols.read(world).depth_sources):
         assert set(rows["constraint"]) == set(map(Constraint.parse, named))
     if name in of_all and world == "photographs":
         wanted = {measured.TITLES[target] for target in rules()["targets"]}
         assert set(rows["target"]) == wanted
     if "subset_seed" in rows and name != "influence":
-        several = rules()["subsets"] if name in ("heads", "hidden", "doses") else 1
+        twice = name in ("heads", "heads_wider", "hidden", "doses")
+        several = rules()["subsets"] if twice else 1
         assert set(rows.groupby("source_seed")["subset_seed"].nunique()) == {several}
 
 
@@ -254,6 +265,27 @@ def test_controls_are_shown_what_the_others_are_shown():
     assert keys(beside, *draws) == keys(others, *draws)
     come = {constraint for constraint, _ in shipped.available()}
     assert set(beside["constraint"]) == {one for one in come if studies.is_control(one)}
+
+
+@pytest.mark.parametrize("name", WIDER)
+def test_wider_grids_are_tried_on_the_images_of_the_narrow_ones(name):
+    if not measured.has("photographs", name):
+        pytest.skip(f"photographs_{name}.csv is not measured yet")
+    wide, narrow = (measured.evidence("photographs", one) for one in (name, WIDER[name]))
+    pair = {NATURAL, contrasts.robust("photographs")}
+    fewest = narrow["n_train"] == narrow["n_train"].min()
+    same = narrow[fewest & narrow["constraint"].isin(pair)]
+    draws = ["constraint", "source_seed", "target", "n_train", "subset_seed"]
+    assert keys(wide, *draws) == keys(same, *draws)
+    column = "lr" if "lr" in wide else "weight_decay"
+    both = wide.merge(same, on=draws, suffixes=("", "_narrow"))
+    kept = both[both[column] == both[f"{column}_narrow"]]
+    assert len(kept) > len(both) / 2  # of which the same is chosen: they are the same models
+    assert kept["clean_accuracy"].tolist() == pytest.approx(
+        kept["clean_accuracy_narrow"].tolist(), abs=0.02
+    )
+    others = both[both[column] != both[f"{column}_narrow"]]
+    assert (others[column] > narrow[column].max()).mean() > 0.8
 
 
 def test_the_doses_are_those_of_the_protocol():
@@ -280,7 +312,7 @@ def keys(rows, *columns):
 
 
 def test_heads_are_the_best_of_every_source_at_the_sizes_a_target_has(study):
-    rows = measurements.heads(study)
+    rows = transferred.heads(study)
     assert not faults(rows, "heads", ROBUST)
     held = {("digits", n) for n in (10, 20, 40)} | {("faces", n) for n in (10, 20)}
     assert keys(rows, "target", "n_train") == held
@@ -303,7 +335,7 @@ def test_resolutions_are_of_targets_made_coarse(study):
     assert keys(rows, "target", "n_train") == held
     assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
     full = rows[rows["resolution"] == 8].reset_index(drop=True)
-    heads = measurements.heads(replace(study, ladder=study.main))
+    heads = transferred.heads(replace(study, ladder=study.main))
     heads = heads[heads["subset_seed"] % 1000 == 0].reset_index(drop=True)
     both = full.merge(heads, on=["constraint", "source_seed", "target", "n_train"])
     assert len(both) == len(full)  # as they are, they are the heads themselves
@@ -352,11 +384,11 @@ def test_targets_are_shown_with_a_cue_taken_away(study, monkeypatch):
 
 
 def test_curves_have_an_area_and_depths_every_depth(study):
-    curves = measurements.curves(study)
+    curves = transferred.curves(study)
     assert not faults(curves, "curves", ROBUST)
     assert keys(curves, "target", "n_train") == {("digits", 20), ("faces", 20)}
     assert set(curves["unfrozen_blocks"]) == {1}
-    depths = measurements.depths(study)
+    depths = transferred.depths(study)
     assert not faults(depths, "depths", ROBUST)
     blocks = len(models.build("small_resnet", 10).blocks)
     places = {("digits", n, d) for n in (10, 40) for d in (0, blocks)}
@@ -367,11 +399,43 @@ def test_curves_have_an_area_and_depths_every_depth(study):
         assert keys(rows, "source_seed", "subset_seed") == {(0, 0), (1, 1000)}
 
 
-@pytest.mark.parametrize("measurement", [measurements.depths, measurements.curves])
+@pytest.mark.parametrize("measurement", [transferred.depths, transferred.curves])
 def test_blocks_are_trained_of_the_sources_that_a_protocol_names(study, measurement):
     named = replace(PROTOCOL, depth_sources=("linf 2/255", "natural"), depths=(0,))
     rows = measurement(replace(study, protocol=named))
     assert rows["constraint"].unique().tolist() == [OTHER, NATURAL]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "function", "grid", "more", "narrow"),
+    [
+        ("heads", "weight_decay", "probes", "decays", "MORE_DECAYS", [1.0, 0.01]),
+        ("curves", "lr", "transfers_at_best_rate", "rates", "MORE_RATES", [0.1]),
+    ],
+)
+def test_wider_grids_are_tried_on_the_fewest_images_alone(
+    study, monkeypatch, name, column, function, grid, more, narrow
+):
+    measure, wider = getattr(transferred, name), getattr(transferred, f"{name}_wider")
+    plain, asked = getattr(transferred, function), []
+
+    def spy(*given, **call):
+        asked.append(sorted(call.get(grid, narrow)))
+        yield from plain(*given, **call)
+
+    monkeypatch.setattr(transferred, function, spy)
+    rows = wider(study)
+    assert not faults(rows, f"{name}_wider", ROBUST)
+    assert set(rows["constraint"]) == {NATURAL, ROBUST}
+    assert all(tried == sorted([*getattr(transferred, more), *narrow]) for tried in asked)
+    monkeypatch.setattr(transferred, more, ())  # then they are the models of the narrow grid
+    found, every = wider(study), measure(study)
+    fewest = every["n_train"] == every.groupby("target")["n_train"].transform("min")
+    same = every[fewest & every["constraint"].isin([NATURAL, ROBUST])]
+    shown = ["constraint", "source_seed", "target", "n_train", "subset_seed", column]
+    assert keys(found, *shown) == keys(same, *shown)
+    for share in ("train_accuracy", "clean_accuracy"):
+        assert found[share].tolist() == pytest.approx(same[share].tolist(), abs=0.06)
 
 
 def test_shape_is_asked_of_what_has_learned(study):
@@ -475,7 +539,7 @@ def test_what_is_written_is_read_back(study):
     read = measured.evidence("microcosm", "heads", evidence.RESULTS)
     assert not faults(read, "heads", ROBUST) and "seconds" not in read
     assert set(pd.read_csv(path)["constraint"]) == {c.text for c in study.ladder.names}
-    plain = measurements.heads(study)[list(read)]
+    plain = transferred.heads(study)[list(read)]
     plain["target"] = plain["target"].replace(measured.TITLES)
     pd.testing.assert_frame_equal(read, plain, rtol=1e-4)
     noted = provenance.read(files.DATA.parent, provenance.EVIDENCE)
@@ -509,11 +573,11 @@ def fits(monkeypatch, stop=None):
     """Count the sizes that heads are fitted to; before the one of number `stop` fail."""
     plain, counted = linear_probe._best_decay, []
 
-    def watched(features, y):
+    def watched(features, y, decays):
         if len(counted) == stop:
             raise OSError("the disk is full")
         counted.append(len(y))
-        return plain(features, y)
+        return plain(features, y, decays)
 
     monkeypatch.setattr(linear_probe, "_best_decay", watched)
     return counted
@@ -558,7 +622,7 @@ def test_what_was_stopped_goes_on_where_it_ended(study, monkeypatch):
     file.unlink()
     evidence.write(study, "heads", COMMIT)
     assert float(noted()["seconds"]) < 100  # all was measured anew
-    plain = measurements.heads(study)
+    plain = transferred.heads(study)
     assert pd.read_csv(path)["clean_accuracy"].tolist() == pytest.approx(plain["clean_accuracy"])
 
 
@@ -739,6 +803,28 @@ def test_a_protocol_of_ones_own_trains_its_sources_and_measures_them(
     assert list(held) == ["noise 0.1", "untrained"]
 
 
+def test_the_protocol_for_a_graphics_card_measures_what_every_claim_asks_for(
+    folders, sources, tmp_path, capsys, monkeypatch
+):
+    given = yaml.safe_load((protocols.FOLDER / "resnet18.yaml").read_text())
+    given["sources"] |= {"n_source": 0, "source_epochs": 1, "attack_steps": 1, "seeds": 2}
+    given["sources"]["recipe"] |= {"arch": "small_resnet", "width": 2, "batch_size": 8}
+    given |= {"targets": ["cifar10", "mnist"], "sizes": [2, 4], "curve_sizes": [4]}
+    given["depth_sizes"] = [4]
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(given))
+    groups = {"cifar10": {"night": ("dark",), "day": ("light",)}}
+    monkeypatch.setattr(measurements, "GROUPS", groups)
+    monkeypatch.setattr(measurements, "HIDDEN_N", 4)
+    arguments = [file, folders["cifar10"], folders["mnist"], "--learned", folders["learned"]]
+    code, said, error = run(capsys, *arguments, "--device", "cpu")
+    assert code == 0, error
+    assert len(said.splitlines()) == len(given["measure"])
+    for name in given["measure"]:
+        assert not faults(measured.evidence("tiny", name, evidence.RESULTS), name, ROBUST)
+    assert set(contrasts.effects("tiny", evidence.RESULTS)) == set(rules()["claims"])
+
+
 def change(**changes):
     return lambda p: replace(p, **changes)
 
@@ -746,7 +832,7 @@ def change(**changes):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (change(measure=["heads", "hands"]), "there is no table 'hands'; allowed are heads, reso"),
+        (change(measure=["heads", "hands"]), "there is no table 'hands'; allowed are heads, head"),
         (change(sizes=(31,)), "faces has 30 training images, and the sizes asked for are 31"),
         (change(measure=["heads", "depths"], depth_sizes=(50,)), "digits has 45 training images"),
         (change(measure=["heads", "depths"], depths=(0, 7)), "7"),
