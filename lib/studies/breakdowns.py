@@ -103,6 +103,23 @@ def over_natural(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
     return pd.concat([by_target(rows, one).assign(source=one) for one in (first, *others)])
 
 
+def at_all_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each source has over natural ones by target and number of training images.
+
+    The intervals of a source on a target hold for all sizes of that target at once.
+
+    rows: as of `gap`. Returns the columns target, n_train and constraint, and of the differences,
+    as shares, what `lib.stats.summary` does; the intervals are cut at −1 and 1.
+    """
+    found = []
+    for _, part in rows.groupby("target", sort=False):
+        how = {"level": claims.simultaneous(part["n_train"].nunique()), "limits": (-1, 1)}
+        for one in sorted({*part["constraint"]} - {NATURAL}):
+            over = _of_points(gap(part, "clean_accuracy", one), "gap", ["target", "n_train"], **how)
+            found.append(over.assign(constraint=one))
+    return pd.concat(found, ignore_index=True)
+
+
 def head_over_scratch(rows: pd.DataFrame, first: Constraint) -> pd.DataFrame:
     """Return what a head on frozen features has over the whole network trained from random weights.
 

@@ -125,6 +125,23 @@ def test_the_controls_of_one_accuracy_stand_beside_the_robust_source():
     assert set(left["constraint"]) == {NATURAL, ROBUST}
 
 
+def test_at_all_sizes_the_intervals_of_a_target_hold_together():
+    rows = made(lambda t, s, n, i: s)
+    other = rows[rows["constraint"] == ROBUST].assign(constraint=OTHER)
+    found = breakdowns.at_all_sizes(pd.concat([rows, other]))
+    assert set(found["constraint"]) == {ROBUST, OTHER}
+    for target, sizes in SIZES.items():
+        level = claims.simultaneous(len(sizes))
+        expected = breakdowns.by_target(rows, ROBUST, "n_train", level=level)
+        expected = expected[expected["target"] == target].sort_values("n_train")
+        for one in (ROBUST, OTHER):
+            part = found[(found["target"] == target) & (found["constraint"] == one)]
+            part = part.sort_values("n_train")
+            assert part["n_train"].tolist() == list(sizes)
+            columns = ["mean", "low", "high"]
+            assert np.allclose(part[columns], expected[columns])
+
+
 def test_a_head_is_held_against_training_all_from_random_weights():
     head = made(lambda t, s, n, i: {"a": 3, "b": 5}[t]).assign(unfrozen_blocks=0)
     head["clean_accuracy"] += 0.2 * (head["constraint"] == UNTRAINED)  # plays no part
