@@ -25,7 +25,13 @@ def write(folder, seeds=3, targets=("near", "far", "odd")):
             "constraint": noise, "resolution": (8, 32), "n_train": (100,), "subset_seed": (0, 1),
         },
         "photographs_stylised": {"version": ("as it is", "flat"), "n_train": (100,)},
-        "photographs_depths": {"unfrozen_blocks": (0, 1, 5), "n_train": (100,), "epochs": (30,)},
+        "photographs_heads_wider": {
+            "constraint": ("natural", "l2 0.25"), "n_train": (100,), "subset_seed": (0, 1),
+            "weight_decay": (10.0,),
+        },
+        "photographs_depths": {
+            "unfrozen_blocks": (0, 1, 5), "n_train": (100,), "epochs": (30,), "lr": (0.1,),
+        },
         "photographs_hidden": {"labels": ("true", "random"), "subset_seed": (0,)},
         "photographs_shape": {},
         "microcosm_heads": {"n_train": (20, 40), "subset_seed": (0,)},
