@@ -341,10 +341,11 @@ def test_chapter_08_judges_tables_of_ones_own(tmp_path):
     out = executed(tmp_path, "08", "-p", "results", tmp_path)
     assert faults(out) == []
     text = said(out)
-    assert "as a mean over 3 targets and the sizes, ℓ2 0.25 is 3.0 points ahead of" in text
+    assert "As a mean over 3 targets and the sizes, ℓ2 0.25 is 3.0 points ahead of" in text
     assert "6 of 6 seeds above 0" in text
     assert "Nothing was run for 2 of the claims: faster and which constraint" in text
-    assert "noise 0.1 − natural: " in text and "; ℓ2 0.25 − noise 0.1: " in text
+    assert "noise 0.1 − natural: " in text and "- ℓ2 0.25 − noise 0.1: " in text
+    assert "natural sources in *heads* move by" in text
     assert not any(title in text for title in measured.TITLES.values())
 
 
