@@ -56,7 +56,12 @@ def _best_heads(study, ladder, held, **how):
 def _fewest(study, sizes):
     """Return the smallest of the sizes that each target has training images for, as a list."""
     held = sizes_held(study.targets, sizes)
-    return By("target", {target: [min(numbers)] for target, numbers in held.values.items()})
+    return By("target", {target: [n] for target, n in _smallest(held).items()})
+
+
+def _smallest(held):
+    """Return the smallest size of each target."""
+    return {target: min(numbers) for target, numbers in held.values.items()}
 
 
 def curves(study: Study) -> pd.DataFrame:
@@ -108,10 +113,9 @@ def depths(study: Study) -> pd.DataFrame:
 
 def _by_size(study, held):
     """Return how sources are fine-tuned to sizes: at the rate that is best with the fewest."""
-    fewest = {target: min(numbers) for target, numbers in held.values.items()}
     return {
         "together": {"n": held},
-        "chosen_at": By("target", fewest),
+        "chosen_at": By("target", _smallest(held)),
         "seeds": study.ladder.subsets(1),
         "epochs": EPOCHS,
     }
